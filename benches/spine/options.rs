@@ -1,0 +1,71 @@
+//! The arguments of the harness. Cargo adds `--bench` when it benchmarks and leaves it out
+//! when it tests (`cargo test --all-targets`), so without it the defaults shrink to a quick
+//! check that the harness works, whose figures mean nothing.
+
+use crate::Outcome;
+
+/// The text of `--help`.
+pub const USAGE: &str = "\
+cargo bench --bench spine -- [OPTIONS]
+
+  --requests N  prompts per run               [20000]
+  --jobs N      requests in flight            [64]
+  --runs N      runs of each subject          [5]
+  --starts N    runs of each start-up figure  [30]";
+
+/// How much to measure.
+pub struct Options {
+    /// Prompts in the file that each subject sends.
+    pub requests: u32,
+    /// Requests in flight, as `-j` is given.
+    pub jobs: u32,
+    /// How often each subject of the load figure runs.
+    pub runs: u32,
+    /// How often each start-up command runs.
+    pub starts: u32,
+}
+
+impl Options {
+    /// Reads the arguments; `None` when only the usage was asked for.
+    pub fn parse(args: &[&str]) -> Outcome<Option<Self>> {
+        let mut options = if args.contains(&"--bench") {
+            Self {
+                requests: 20_000,
+                jobs: 64,
+                runs: 5,
+                starts: 30,
+            }
+        } else {
+            Self {
+                requests: 200,
+                jobs: 8,
+                runs: 1,
+                starts: 2,
+            }
+        };
+        let mut words = args.iter().copied();
+        while let Some(word) = words.next() {
+            let target = match word {
+                "--bench" => continue,
+                "--help" | "-h" => return Ok(None),
+                "--requests" => &mut options.requests,
+                "--jobs" => &mut options.jobs,
+                "--runs" => &mut options.runs,
+                "--starts" => &mut options.starts,
+                other => return Err(format!("unknown argument `{other}`\n\n{USAGE}").into()),
+            };
+            let value = words
+                .next()
+                .ok_or_else(|| format!("{word} needs a number"))?;
+            *target = match value.parse() {
+                Ok(number) if number > 0 => number,
+                _ => {
+                    return Err(
+                        format!("{word} needs a whole number above 0, not `{value}`").into(),
+                    );
+                }
+            };
+        }
+        Ok(Some(options))
+    }
+}

@@ -1,0 +1,318 @@
+//! What a user types: one definition for parsing and help.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::{Map, Value};
+
+use super::error::CliError;
+use crate::domain::overrides::Overrides;
+
+/// Calls to language models from the shell: parallel, retried, priced and on record.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "Examples:\n  \
+    llmops chat 'Why is the sky blue?'\n  \
+    llmops stream -m gpt-5.6-luna 'Write a haiku about SQLite'\n  \
+    llmops batch prompts.jsonl -o answers.jsonl -j 16\n  \
+    llmops cost --since week --by day\n\n\
+    No key at hand? `-m sim/echo` works offline.")]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) global: GlobalArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Chat(ChatArgs),
+    Stream(StreamArgs),
+    Batch(BatchArgs),
+    Cost(CostArgs),
+    Calls(CallsArgs),
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct GlobalArgs {
+    /// Read this config file instead of the user's and the project's
+    #[arg(long, value_name = "FILE", env = "LLMOPS_CONFIG", global = true)]
+    pub(super) config: Option<PathBuf>,
+    /// Use this store
+    #[arg(long, value_name = "FILE", env = "LLMOPS_DB", global = true)]
+    pub(super) db: Option<PathBuf>,
+    /// Say more on stderr: every retry and every call's end
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(super) verbose: u8,
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Answer yes to every question
+    #[arg(short, long, global = true)]
+    pub(super) yes: bool,
+    /// Use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    pub(super) color: ColorWhen,
+    /// Record nothing
+    #[arg(long, global = true)]
+    pub(super) no_log: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Options of every command that makes calls.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Call options")]
+pub(super) struct CallArgs {
+    /// The model: NAME or PROVIDER/NAME
+    #[arg(short, long, value_name = "MODEL")]
+    pub(super) model: Option<String>,
+    /// The system message; replaces one that the input has
+    #[arg(short, long, value_name = "TEXT")]
+    system: Option<String>,
+    /// How much chance there is in the answer
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    temperature: Option<f64>,
+    /// The most output tokens
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<u64>,
+    /// Any field of the request; a value that is not JSON is a string
+    #[arg(long, value_name = "K=JSON", value_parser = key_value)]
+    param: Vec<(String, String)>,
+    /// Whom the calls are for; a line's own user comes first
+    #[arg(long, value_name = "ID")]
+    pub(super) user: Option<String>,
+    /// A label for the calls' records
+    #[arg(long, value_name = "K=V", value_parser = key_value)]
+    pub(super) tag: Vec<(String, String)>,
+    /// Time for a call, all attempts together (30s, 2m)
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(super) timeout: Option<Duration>,
+    /// Attempts after the first
+    #[arg(long, value_name = "N")]
+    pub(super) retries: Option<u32>,
+    /// Count tokens and cost, call nobody
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// Ask a question and print the answer when it is there
+///
+/// Piped standard input is context put before the question, or the question itself where there is no other.
+#[derive(Debug, Args)]
+pub(super) struct ChatArgs {
+    #[command(flatten)]
+    pub(super) question: QuestionArgs,
+    /// How to print the answer
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: ChatFormat,
+    #[command(flatten)]
+    pub(super) call: CallArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ChatFormat {
+    /// The text
+    Text,
+    /// One JSON object with the text, tokens, cost and times
+    Json,
+}
+
+/// Ask a question and print the answer as it comes
+///
+/// Piped standard input is context put before the question, or the question itself where there is no other.
+#[derive(Debug, Args)]
+pub(super) struct StreamArgs {
+    #[command(flatten)]
+    pub(super) question: QuestionArgs,
+    /// How to print the answer
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: StreamFormat,
+    #[command(flatten)]
+    pub(super) call: CallArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum StreamFormat {
+    /// The text
+    Text,
+    /// An event a line: delta, usage, done or error
+    Jsonl,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QuestionArgs {
+    /// The question
+    #[arg(value_name = "QUESTION")]
+    pub(super) text: Option<String>,
+    /// Leave standard input alone
+    #[arg(short, long)]
+    pub(super) no_stdin: bool,
+}
+
+/// Answer files of prompts in parallel
+///
+/// A .txt file has a prompt a line. In a .jsonl file a line is a JSON string, {"prompt": …}, {"messages": […]}
+/// with any other request fields, or a line of OpenAI's Batch API; `id`, `user`, `tags` and `model` of a line
+/// are used. Every line is checked before any call is made.
+#[derive(Debug, Args)]
+pub(super) struct BatchArgs {
+    /// The files; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// Write the answers here instead of to stdout
+    #[arg(short, long, value_name = "OUT")]
+    pub(super) out: Option<PathBuf>,
+    /// Replace OUT if it exists
+    #[arg(long, requires = "out")]
+    pub(super) overwrite: bool,
+    /// Calls at once
+    #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(super) jobs: u32,
+    /// Answer the first N items only
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+    /// How to read the files, whatever their names
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) input_format: Option<InputFormat>,
+    /// Write the summary here as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) summary: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) call: CallArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum InputFormat {
+    /// A prompt a line
+    Txt,
+    /// JSON a line
+    Jsonl,
+}
+
+/// Show what was spent
+#[derive(Debug, Args)]
+pub(super) struct CostArgs {
+    /// The first day: a date, today, yesterday, week (from Monday), month, 7d (seven days with today)
+    #[arg(long, value_name = "DAY", default_value = "today")]
+    pub(super) since: String,
+    /// The last day, which is included
+    #[arg(long, value_name = "DAY", default_value = "today")]
+    pub(super) until: String,
+    /// What to group by; may be given twice
+    #[arg(long, value_name = "GROUP")]
+    pub(super) by: Vec<CostGroup>,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CostGroup {
+    /// Days, local time
+    Day,
+    /// Models
+    Model,
+}
+
+/// List recorded calls, newest first
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct CallsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<CallsCommand>,
+    /// The newest N; 0 is all of them
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) last: u64,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CallsCommand {
+    /// Show one call: its request, answer, attempts and cost
+    Show {
+        /// The call's id, or as much of its beginning as is unambiguous
+        #[arg(value_name = "CALL")]
+        id: String,
+        /// How to print it
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: ChatFormat,
+    },
+}
+
+/// How to print a list.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct ListArgs {
+    /// How to print the rows
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(super) format: ListFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ListFormat {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// A JSON object a row
+    Jsonl,
+    /// Comma-separated, with a header
+    Csv,
+}
+
+impl CallArgs {
+    /// What the options change in a request.
+    pub(super) fn overrides(&self) -> Result<Arc<Overrides>, CliError> {
+        let mut fields = Map::new();
+        for (field, value) in &self.param {
+            if let Some(instead) = own_option(field) {
+                let message = format!("--param {field}=… is not for this field");
+                return Err(CliError::usage(message, instead));
+            }
+            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone()));
+            fields.insert(field.clone(), value);
+        }
+        if let Some(temperature) = self.temperature {
+            fields.insert("temperature".into(), temperature.into());
+        }
+        Ok(Arc::new(Overrides {
+            model: self.model.clone(),
+            system: self.system.clone(),
+            max_tokens: self.max_tokens,
+            fields,
+        }))
+    }
+}
+
+/// Fields that `--param` would break, and what to use instead.
+fn own_option(field: &str) -> Option<&'static str> {
+    match field {
+        "model" => Some("use -m"),
+        "messages" => Some("the messages come from the question or the input"),
+        "stream" | "stream_options" => Some("`llmops stream` streams, `chat` and `batch` do not"),
+        _ => None,
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected a duration such as 500ms, 30s or 2m".to_owned()),
+    }
+}

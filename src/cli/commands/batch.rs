@@ -1,0 +1,197 @@
+//! `llmops batch`: files of prompts, answered in parallel.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::question::dollars;
+use super::quote;
+use crate::cli::args::{BatchArgs, GlobalArgs, InputFormat};
+use crate::cli::error::CliError;
+use crate::cli::progress::Progress;
+use crate::cli::signals::heeding;
+use crate::cli::ui::{Ui, seconds, thousands};
+use crate::cli::{exit, format, session};
+use crate::domain::call::Origin;
+use crate::ops::batch::input::{self, Checked, Source};
+use crate::ops::batch::item::LineFormat;
+use crate::ops::batch::report::Summary;
+use crate::ops::batch::run::{BatchError, BatchOptions, Ended, run as run_batch};
+use crate::ops::quote::Quote;
+use crate::pipeline::{CallContext, CallError, Pipeline};
+
+pub(in crate::cli) fn run(args: BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+    let format = args.input_format.map(|format| match format {
+        InputFormat::Txt => LineFormat::Txt,
+        InputFormat::Jsonl => LineFormat::Jsonl,
+    });
+    let sources = args.files.iter().map(|path| Source::new(path, format)).collect::<Result<Vec<_>, _>>()?;
+    check_out(&args)?;
+    let context = session::context(Origin::Batch, &args.call, ui, CancellationToken::new())?;
+    let checked = input::check(&sources, args.limit)?;
+    let pipeline = session::pipeline(global, &args.call)?;
+    check_models(&pipeline, &context, &checked)?;
+    note_unused(ui, &checked.unused);
+    if args.call.dry_run {
+        return dry_run(ui, &pipeline, &context, sources, args.limit);
+    }
+    let mut out = open_out(args.out.as_deref(), args.overwrite)?;
+    let runtime = session::runtime()?;
+    let (ended, signal) = runtime.block_on(send(ui, pipeline, context, sources, &args, checked.total, &mut *out))?;
+    // Not waited for: the reading of a terminal may still hang.
+    runtime.shutdown_background();
+    report(ui, &args, ended, signal)
+}
+
+/// Sends everything, and returns when all calls are on the books.
+async fn send(
+    ui: &Arc<Ui>,
+    pipeline: Pipeline,
+    context: CallContext,
+    sources: Vec<Source>,
+    args: &BatchArgs,
+    total: Option<u64>,
+    out: &mut dyn Write,
+) -> Result<(Ended, Option<u8>), CliError> {
+    let (stop, cancel) = (CancellationToken::new(), context.cancel.clone());
+    let options = BatchOptions {
+        jobs: usize::try_from(args.jobs).unwrap_or(usize::MAX),
+        total,
+        stop: stop.clone(),
+    };
+    let shares_terminal = args.out.is_none() && io::stdout().is_terminal();
+    let mut progress = Progress::new(ui, total, shares_terminal);
+    let mut show = |tally: &_| progress.show(tally);
+    let lines = input::read(sources, args.limit);
+    let work = run_batch(&pipeline, context, lines, options, out, &mut show);
+    let ended = heeding(work, |signals| {
+        stop.cancel();
+        if signals == 1 {
+            ui.note("stopping: calls in flight will finish; once more stops them too");
+        } else {
+            cancel.cancel();
+        }
+    })
+    .await;
+    progress.end();
+    pipeline.finish().await;
+    ended
+}
+
+/// Refuses an OUT that is there, before anything else is done.
+fn check_out(args: &BatchArgs) -> Result<(), CliError> {
+    let Some(out) = args.out.as_deref().filter(|out| out.exists()) else { return Ok(()) };
+    let is_input = |file: &PathBuf| file.canonicalize().ok() == out.canonicalize().ok();
+    if args.files.iter().any(is_input) {
+        let message = format!("{} is the input", out.display());
+        return Err(CliError::usage(message, "write the answers to another file"));
+    }
+    if args.overwrite { Ok(()) } else { Err(CliError::OutExists(out.to_owned())) }
+}
+
+/// A model that cannot be called fails before the first call, not at every item.
+fn check_models(pipeline: &Pipeline, context: &CallContext, checked: &Checked) -> Result<(), CliError> {
+    let check = |model: Option<&str>| match pipeline.check_model(model) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(CliError::Call(CallError::Refused(error))),
+    };
+    match &context.overrides.model {
+        Some(model) => check(Some(model)),
+        None => checked.models.iter().try_for_each(|model| check(model.as_deref())),
+    }
+}
+
+fn note_unused(ui: &Ui, unused: &BTreeSet<String>) {
+    if !unused.is_empty() {
+        let keys: Vec<String> = unused.iter().map(|key| format!("`{key}`")).collect();
+        ui.note(&format!(
+            "note: keys beside `prompt` that nothing uses: {} (request fields go beside `messages`, or into --param)",
+            keys.join(", ")
+        ));
+    }
+}
+
+fn open_out(out: Option<&Path>, overwrite: bool) -> Result<Box<dyn Write>, CliError> {
+    let Some(path) = out else { return Ok(Box::new(io::stdout())) };
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if overwrite { options.create(true).truncate(true) } else { options.create_new(true) };
+    match options.open(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(CliError::OutExists(path.to_owned())),
+        Err(reason) => Err(CliError::Write { path: path.to_owned(), reason }),
+    }
+}
+
+fn dry_run(
+    ui: &Ui,
+    pipeline: &Pipeline,
+    context: &CallContext,
+    sources: Vec<Source>,
+    limit: Option<u64>,
+) -> Result<u8, CliError> {
+    let mut quote = Quote::default();
+    let mut lines = input::read(sources, limit);
+    while let Some(line) = lines.blocking_recv() {
+        let line = line?;
+        let place = line.place;
+        let item = line.item.map_err(|reason| input::InputError::Line { place, reason })?;
+        let plan = pipeline.plan(item.request, context).map_err(CallError::from)?;
+        quote.add(pipeline, &plan);
+    }
+    quote::show(ui, quote, false)?;
+    Ok(exit::DONE)
+}
+
+fn report(ui: &Ui, args: &BatchArgs, ended: Ended, signal: Option<u8>) -> Result<u8, CliError> {
+    let Ended { summary, error } = ended;
+    let closed = matches!(&error, Some(BatchError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe);
+    if !closed {
+        ui.note(&describe(&summary, args.out.as_deref()));
+    }
+    if let Some(path) = &args.summary {
+        let written = File::create(path).and_then(|mut file| file.write_all(format::json(&summary).as_bytes()));
+        written.map_err(|reason| CliError::Write { path: path.clone(), reason })?;
+    }
+    match (error, signal) {
+        (Some(error), _) => Err(CliError::Batch(error)),
+        (None, Some(code)) => Ok(code),
+        (None, None) if summary.failed > 0 => Ok(exit::SOME_FAILED),
+        (None, None) => Ok(exit::DONE),
+    }
+}
+
+/// The summary for people.
+fn describe(summary: &Summary, out: Option<&Path>) -> String {
+    let wall = seconds(Duration::from_millis(summary.wall_ms));
+    let mut lines = vec![format!(
+        "{} done, {} failed in {wall} ({:.1} requests/s)",
+        thousands(summary.done),
+        thousands(summary.failed),
+        summary.requests_per_s
+    )];
+    let tokens = (thousands(summary.input_tokens), thousands(summary.output_tokens));
+    lines.push(format!("tokens   {} in, {} out", tokens.0, tokens.1));
+    let unpriced = match summary.unpriced {
+        0 => String::new(),
+        count => format!(" and {} of unknown cost", thousands(count)),
+    };
+    lines.push(format!("cost     {}{unpriced}", dollars(summary.cost_usd)));
+    if let (Some(p50), Some(p95), Some(p99)) = (summary.p50_ms, summary.p95_ms, summary.p99_ms) {
+        let ms = |ms: u32| seconds(Duration::from_millis(ms.into()));
+        lines.push(format!("latency  p50 {}, p95 {}, p99 {}", ms(p50), ms(p95), ms(p99)));
+    }
+    if !summary.retries.is_empty() {
+        let causes: Vec<String> = summary.retries.iter().map(|(cause, n)| format!("{cause}: {n}")).collect();
+        lines.push(format!("retries  {}", causes.join(", ")));
+    }
+    if let Some(out) = out {
+        lines.push(format!("answers  {}", out.display()));
+    }
+    lines.join("\n")
+}

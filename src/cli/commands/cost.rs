@@ -1,0 +1,114 @@
+//! `llmops cost`: what was spent.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, FixedOffset, Local, Utc};
+
+use super::question::dollars;
+use crate::cli::args::{CostArgs, CostGroup, GlobalArgs, ListFormat};
+use crate::cli::error::CliError;
+use crate::cli::table::{self, Column};
+use crate::cli::ui::{Ui, thousands};
+use crate::cli::{exit, format, session};
+use crate::ops::cost::{CostReport, GroupBy, Sums, report};
+use crate::ops::period::first_day;
+use crate::pipeline::Clock;
+
+pub(in crate::cli) fn run(args: &CostArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+    let now: DateTime<Utc> = Clock::system().now();
+    let today = now.with_timezone(&Local).date_naive();
+    let (first, last) = (first_day(&args.since, today)?, first_day(&args.until, today)?);
+    if last < first {
+        let message = format!("--until {last} is before --since {first}");
+        return Err(CliError::usage(message, "the last day cannot be before the first"));
+    }
+    let by = groups(&args.by);
+    let report = report(&session::reader(global)?, &Local, first, last, &by)?;
+    let names: Vec<&str> = by.iter().flat_map(|by| column_names(*by)).copied().collect();
+    let sums = ["calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "unpriced_calls"];
+    let columns = [names, sums.to_vec()].concat();
+    ui.print(&match args.list.format {
+        ListFormat::Json => format::json(&report),
+        ListFormat::Jsonl => format::jsonl(&report.rows),
+        ListFormat::Csv => format::csv(&columns, &report.rows),
+        ListFormat::Table => table(ui, &report, &by),
+    })?;
+    Ok(exit::DONE)
+}
+
+/// The groups asked for, each once; by model if none is.
+fn groups(asked: &[CostGroup]) -> Vec<GroupBy> {
+    let mut by = Vec::new();
+    for group in asked {
+        let group = match group {
+            CostGroup::Day => GroupBy::Day,
+            CostGroup::Model => GroupBy::Model,
+        };
+        if !by.contains(&group) {
+            by.push(group);
+        }
+    }
+    if by.is_empty() { vec![GroupBy::Model] } else { by }
+}
+
+fn column_names(by: GroupBy) -> &'static [&'static str] {
+    match by {
+        GroupBy::Day => &["day"],
+        GroupBy::Model => &["model", "provider"],
+    }
+}
+
+fn table(ui: &Ui, report: &CostReport, by: &[GroupBy]) -> String {
+    if report.total.calls == 0 {
+        return format!("No calls {}.\n", period(report.from, report.to));
+    }
+    let mut columns: Vec<Column> = by
+        .iter()
+        .map(|by| match by {
+            GroupBy::Day => Column::Text("Day"),
+            GroupBy::Model => Column::Text("Model"),
+        })
+        .collect();
+    columns.extend(["Calls", "Input", "Cached", "Output", "Cost", "Share"].map(Column::Number));
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for row in &report.rows {
+        let value = |name: &str| row.group.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
+        let groups = by.iter().map(|by| match by {
+            GroupBy::Day => value("day").to_owned(),
+            GroupBy::Model => format!("{}/{}", value("provider"), value("model")),
+        });
+        rows.push(groups.chain(cells(&row.sums, &report.total)).collect());
+    }
+    let mut total = vec![String::new(); by.len()];
+    total[0] = "Total".to_owned();
+    total.extend(cells(&report.total, &report.total));
+    rows.push(total);
+    let mut text = format!("Spend {}\n\n{}", period(report.from, report.to), table::render(ui, &columns, rows));
+    if report.total.unpriced_calls > 0 {
+        let count = thousands(report.total.unpriced_calls);
+        text.push_str(&format!("\nUnpriced calls, whose cost is not in these sums: {count}\n"));
+    }
+    text
+}
+
+fn cells(sums: &Sums, total: &Sums) -> Vec<String> {
+    let share = match (sums.known_cost(), total.cost.nanos()) {
+        (Some(cost), 1..) => format!("{:.1} %", cost.dollars() / total.cost.dollars() * 100.0),
+        _ => "-".to_owned(),
+    };
+    vec![
+        thousands(sums.calls),
+        thousands(sums.input_tokens),
+        thousands(sums.cached_input_tokens),
+        thousands(sums.output_tokens),
+        dollars(sums.known_cost()),
+        share,
+    ]
+}
+
+/// `on 2026-11-23 (UTC+00:00)`, `from 2026-11-01 to 2026-11-23 (…)`
+fn period(from: DateTime<FixedOffset>, to: DateTime<FixedOffset>) -> String {
+    let (first, last) = (from.date_naive(), (to - chrono::TimeDelta::seconds(1)).date_naive());
+    let zone = from.offset();
+    if first == last { format!("on {first} (UTC{zone})") } else { format!("from {first} to {last} (UTC{zone})") }
+}

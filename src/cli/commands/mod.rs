@@ -1,0 +1,9 @@
+//! A file a subcommand: its options become an operation's, the operation runs, its report is shown.
+
+pub(super) mod batch;
+pub(super) mod calls;
+pub(super) mod chat;
+pub(super) mod cost;
+pub(super) mod question;
+pub(super) mod quote;
+pub(super) mod stream;

@@ -1,0 +1,222 @@
+//! Every error as the user sees it: one line that says what happened, a hint where there is something to
+//! do, and an exit code. This is the only place that chooses them.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::exit;
+use crate::config::ConfigError;
+use crate::ops::batch::input::InputError;
+use crate::ops::batch::run::BatchError;
+use crate::ops::period::DayError;
+use crate::pipeline::{CallError, RefusedCall};
+use crate::policy::model::ModelError;
+use crate::provider::ProviderError;
+use crate::store::StoreError;
+
+/// Whatever can end a command.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// Something in the arguments that clap cannot know.
+    #[error("{message}")]
+    Usage {
+        message: String,
+        hint: String,
+    },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Day(#[from] DayError),
+    /// A batch that ended early for a reason of its own.
+    #[error("{0}")]
+    Batch(BatchError),
+    /// OUT is there already.
+    #[error("{} exists", .0.display())]
+    OutExists(PathBuf),
+    /// A file cannot be written.
+    #[error("cannot write {}: {reason}", path.display())]
+    Write {
+        path: PathBuf,
+        reason: io::Error,
+    },
+    /// No such call.
+    #[error("no call {0}")]
+    NoCall(String),
+    /// A prefix of several calls' ids.
+    #[error("{prefix} begins the ids of several calls: {ids}")]
+    AmbiguousCall {
+        prefix: String,
+        ids: String,
+    },
+    /// The answer came, but its record could not be written.
+    #[error("the call was made, but could not be recorded: {0}")]
+    Unrecorded(StoreError),
+    /// What was to be said cannot be: stdout is gone, or its disk is full.
+    #[error("cannot write to stdout: {0}")]
+    Stdout(io::Error),
+    /// The runtime, or standard input.
+    #[error("{what}: {reason}")]
+    System {
+        what: &'static str,
+        reason: io::Error,
+    },
+}
+
+impl CliError {
+    pub(super) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: hint.into() }
+    }
+
+    /// Whether there is nobody left to read: that ends the program quietly.
+    pub(super) fn is_closed_pipe(&self) -> bool {
+        match self {
+            Self::Stdout(error) | Self::Batch(BatchError::Output(error)) => {
+                error.kind() == io::ErrorKind::BrokenPipe
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage { .. }
+            | Self::Config(_)
+            | Self::Store(_)
+            | Self::Call(CallError::Refused(_))
+            | Self::Input(_)
+            | Self::Day(_)
+            | Self::OutExists(_)
+            | Self::Write { .. }
+            | Self::NoCall(_)
+            | Self::AmbiguousCall { .. } => exit::USAGE,
+            Self::Call(CallError::Failed(_) | CallError::Lost)
+            | Self::Batch(_)
+            | Self::Unrecorded(_)
+            | Self::Stdout(_)
+            | Self::System { .. } => exit::FAILED,
+        }
+    }
+
+    /// What to do about it.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::Config(error) => config_hint(error),
+            Self::Store(error) | Self::Unrecorded(error) | Self::Batch(BatchError::Store(error)) => {
+                Some(store_hint(error).to_owned())
+            }
+            Self::Call(CallError::Refused(error)) => refusal_hint(error),
+            Self::Call(CallError::Failed(outcome)) => failure_hint(outcome.summary.error.as_ref()?),
+            Self::Input(error) | Self::Batch(BatchError::Input(error)) => input_hint(error),
+            Self::Day(_) => {
+                Some("a day is a date such as 2026-11-23, or today, yesterday, week, month, 7d".into())
+            }
+            Self::OutExists(_) => Some("--overwrite replaces it".into()),
+            Self::NoCall(_) => Some("`llmops calls` lists the newest".into()),
+            Self::AmbiguousCall { .. } => Some("give more of the id".into()),
+            Self::Write { .. }
+            | Self::Batch(BatchError::Output(_))
+            | Self::Call(CallError::Lost)
+            | Self::Stdout(_)
+            | Self::System { .. } => None,
+        }
+    }
+}
+
+fn config_hint(error: &ConfigError) -> Option<String> {
+    match error {
+        ConfigError::Untrusted { path, .. } => Some(format!(
+            "put it into the user's config file, or pass --config {} if you trust it",
+            path.display()
+        )),
+        ConfigError::NoHome(_) => Some("set HOME, or name the files with --config and --db".into()),
+        ConfigError::Read { .. }
+        | ConfigError::File { .. }
+        | ConfigError::Variable { .. }
+        | ConfigError::Setting { .. } => None,
+    }
+}
+
+fn store_hint(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::NotADatabase(_) | StoreError::Foreign(_) => "name another file with --db",
+        StoreError::Newer { .. } => "update llmops, or name another store with --db",
+        StoreError::Open { .. } | StoreError::ReadOnly(_) => {
+            "name a place that can be written with --db, or record nothing with --no-log"
+        }
+        StoreError::Full(_) => "make room, name another place with --db, or record nothing with --no-log",
+        StoreError::Network { .. } => "name a local file with --db",
+        StoreError::Busy { .. } => "try again, or find out which process holds it",
+        StoreError::Corrupt { .. } => "move the file away to begin a new store",
+        StoreError::Sql { .. } => "check the disk, or name another store with --db",
+    }
+}
+
+fn refusal_hint(error: &RefusedCall) -> Option<String> {
+    const NO_KEY: &str = "set OPENAI_API_KEY (or GEMINI_, DEEPSEEK_, MISTRAL_, GROQ_, XAI_, TOGETHER_ or \
+        OPENROUTER_API_KEY), or try it offline with -m sim/echo";
+    match error {
+        RefusedCall::NoModel => Some(NO_KEY.into()),
+        RefusedCall::Model(ModelError::Unknown { nearest, .. }) if nearest.is_empty() => {
+            Some("an unlisted model is named with its provider: PROVIDER/NAME".into())
+        }
+        RefusedCall::Model(ModelError::Unknown { nearest, .. }) => {
+            Some(format!("did you mean {}? An unlisted model is named with its provider: PROVIDER/NAME", or(nearest)))
+        }
+        RefusedCall::Model(ModelError::Ambiguous { choices, .. }) => {
+            let choices: Vec<String> = choices.iter().map(ToString::to_string).collect();
+            Some(format!("say which: {}", or(&choices)))
+        }
+        RefusedCall::Provider(ProviderError::MissingKey { variable, .. }) => {
+            Some(format!("set {variable}, or try it offline with -m sim/echo"))
+        }
+        RefusedCall::Provider(ProviderError::Unsupported(provider)) => Some(format!(
+            "its models can be reached through OpenRouter: -m openrouter/{provider}/MODEL"
+        )),
+        RefusedCall::Provider(ProviderError::Unknown(_)) => {
+            Some("add it to `providers` in the config file".into())
+        }
+        RefusedCall::Provider(ProviderError::Settings { .. }) => {
+            Some("mend it in the config file or the environment".into())
+        }
+    }
+}
+
+/// `a`, `b` or `c`
+fn or(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => format!("`{one}`"),
+        [first @ .., last] => {
+            let first: Vec<String> = first.iter().map(|name| format!("`{name}`")).collect();
+            format!("{} or `{last}`", first.join(", "))
+        }
+    }
+}
+
+fn failure_hint(failure: &crate::domain::call::CallFailure) -> Option<String> {
+    use crate::domain::call::ErrorKind;
+    match failure.kind {
+        ErrorKind::Auth => Some("check the key, and that it may use this model".into()),
+        ErrorKind::Quota => Some("the account's quota or credit is used up: waiting does not help".into()),
+        ErrorKind::RateLimit => Some("send less at once (-j), or allow more --retries".into()),
+        ErrorKind::Timeout => Some("allow more time with --timeout or `timeouts` in the config file".into()),
+        ErrorKind::Connect => Some("check the address and the network; proxies come from the environment".into()),
+        _ => None,
+    }
+}
+
+fn input_hint(error: &InputError) -> Option<String> {
+    match error {
+        InputError::Format(_) => Some("say how to read it: --input-format txt or --input-format jsonl".into()),
+        InputError::Folder(_) => Some("name the files in it".into()),
+        InputError::Line { .. } => Some("no call was made; mend the line and run again".into()),
+        InputError::Read { .. } | InputError::Empty(_) => None,
+    }
+}

@@ -1,0 +1,46 @@
+//! Reports for programs: JSON, JSON lines, CSV. One place decides how a row is written.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// A pretty JSON document, ending with a newline.
+pub(super) fn json(report: &impl Serialize) -> String {
+    // Reports are plain data with string keys: they always serialise.
+    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// A JSON object a line.
+pub(super) fn jsonl<T: Serialize>(rows: &[T]) -> String {
+    rows.iter().map(|row| serde_json::to_string(row).unwrap_or_default() + "\n").collect()
+}
+
+/// CSV with a header, in the order of the columns: nested objects become `outer.inner`. A column that
+/// `columns` names is there even if no row has it.
+pub(super) fn csv<T: Serialize>(columns: &[&str], rows: &[T]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Writing into memory cannot fail, and every record has as many fields as the header.
+    let _ = writer.write_record(columns);
+    for row in rows {
+        let row = serde_json::to_value(row).unwrap_or_default();
+        let _ = writer.write_record(columns.iter().map(|column| field(&row, column)));
+    }
+    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+fn field(row: &Value, path: &str) -> String {
+    let value = path.split('.').try_fold(row, |value, name| value.get(name));
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        // Spreadsheets do not read 1e-7.
+        Some(Value::Number(number)) if number.is_f64() => plain(number.as_f64().unwrap_or_default()),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn plain(number: f64) -> String {
+    let text = format!("{number:.9}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

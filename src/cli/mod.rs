@@ -1,0 +1,50 @@
+//! The command line: arguments become options, an operation runs, and its report is shown. Everything
+//! that is printed is printed here, and every exit code is chosen here.
+
+mod args;
+mod commands;
+mod error;
+mod exit;
+mod format;
+mod progress;
+mod session;
+mod signals;
+mod table;
+mod ui;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use error::CliError;
+use ui::Ui;
+
+/// Runs the program and returns its exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where even this cannot be printed there is nowhere left to say so.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
+        }
+    };
+    let ui = Arc::new(Ui::new(&cli.global));
+    let result = run(cli, &ui);
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => ExitCode::from(ui.report(&error)),
+    }
+}
+
+fn run(cli: Cli, ui: &Arc<Ui>) -> Result<u8, CliError> {
+    match cli.command {
+        Command::Chat(args) => commands::chat::run(args, &cli.global, ui),
+        Command::Stream(args) => commands::stream::run(args, &cli.global, ui),
+        Command::Batch(args) => commands::batch::run(args, &cli.global, ui),
+        Command::Calls(args) => commands::calls::run(&args, &cli.global, ui),
+        Command::Cost(args) => commands::cost::run(&args, &cli.global, ui),
+    }
+}

@@ -1,0 +1,153 @@
+//! Talking to the user: results go to stdout, everything else to stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use console::{Style, Term};
+use indicatif::ProgressBar;
+
+use super::args::{ColorWhen, GlobalArgs};
+use super::error::CliError;
+use crate::pipeline::Notice;
+
+/// A wait longer than this is worth a line even without `-v`.
+const LONG_WAIT: Duration = Duration::from_secs(3);
+
+/// What is left of a table's width where the terminal does not tell.
+const USUAL_WIDTH: u16 = 80;
+
+/// The user's terminal, or whatever stands in for it.
+#[derive(Debug)]
+pub(super) struct Ui {
+    quiet: bool,
+    verbose: u8,
+    color_out: bool,
+    color_err: bool,
+    /// A progress bar that lines on stderr must not run into.
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Ui {
+    pub(super) fn new(global: &GlobalArgs) -> Self {
+        let color = |auto: bool| match global.color {
+            ColorWhen::Auto => auto,
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+        };
+        // `console` knows NO_COLOR, CLICOLOR and TERM=dumb.
+        Self {
+            quiet: global.quiet,
+            verbose: global.verbose,
+            color_out: color(console::colors_enabled()),
+            color_err: color(console::colors_enabled_stderr()),
+            bar: Mutex::new(None),
+        }
+    }
+
+    /// Whether notes are wanted.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Writes a result.
+    pub(super) fn print(&self, text: &str) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(CliError::Stdout)
+    }
+
+    /// Says something on stderr that is not an error.
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// Says something that only `-v` asks for.
+    pub(super) fn detail(&self, text: &str) {
+        if self.verbose > 0 {
+            self.say(text);
+        }
+    }
+
+    /// Says what happens on the way of a call.
+    pub(super) fn notice(&self, notice: &Notice) {
+        match notice {
+            Notice::Retrying { failure, wait, .. } => {
+                let line = format!("{}; trying again in {}", failure.message, seconds(*wait));
+                if *wait >= LONG_WAIT { self.note(&line) } else { self.detail(&line) }
+            }
+        }
+    }
+
+    /// Shows an error and returns the exit code.
+    pub(super) fn report(&self, error: &CliError) -> u8 {
+        if error.is_closed_pipe() {
+            return super::exit::DONE;
+        }
+        let (red, cyan) = (self.style_err().red().bold(), self.style_err().cyan());
+        self.say(&format!("{} {error}", red.apply_to("error:")));
+        if let Some(hint) = error.hint() {
+            self.say(&format!("{} {hint}", cyan.apply_to("hint:")));
+        }
+        error.exit_code()
+    }
+
+    /// Lines go above this bar while it is shown.
+    pub(super) fn set_bar(&self, bar: Option<ProgressBar>) {
+        if let Ok(mut held) = self.bar.lock() {
+            *held = bar;
+        }
+    }
+
+    fn say(&self, text: &str) {
+        let bar = self.bar.lock().ok().and_then(|bar| bar.clone());
+        // Where stderr is gone there is nobody to tell.
+        let write = || drop(writeln!(io::stderr(), "{text}"));
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// How wide tables may be; anything goes where stdout is not a terminal.
+    pub(super) fn width(&self) -> Option<u16> {
+        let term = Term::stdout();
+        term.is_term().then(|| term.size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns))
+    }
+
+    /// A style for stdout that does nothing where colours are off.
+    pub(super) fn style(&self) -> Style {
+        Style::new().force_styling(self.color_out)
+    }
+
+    fn style_err(&self) -> Style {
+        Style::new().for_stderr().force_styling(self.color_err)
+    }
+}
+
+/// Whether somebody types at standard input.
+pub(super) fn stdin_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// A duration for people: `350 ms`, `12.5 s`, `3 min 20 s`.
+pub(super) fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        1..120 => format!("{:.1} s", duration.as_secs_f64()),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
+/// A count for people: `1,234,567`.
+pub(super) fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let head = digits.len() % 3;
+    let mut groups: Vec<&str> = Vec::new();
+    if head > 0 {
+        groups.push(&digits[..head]);
+    }
+    groups.extend((head..digits.len()).step_by(3).map(|at| &digits[at..at + 3]));
+    groups.join(",")
+}

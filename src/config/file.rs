@@ -1,0 +1,201 @@
+//! A layer of settings as it is written down: every setting optional, none unknown.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+use serde_yaml::Options;
+
+use super::env::Environment;
+use super::providers::{ProviderSection, assemble};
+use super::sim::SimSection;
+use super::{ConfigError, Settings};
+use crate::domain::settings::Timeouts;
+use crate::policy::retry::RetryPolicy;
+
+/// One layer.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) model: Option<String>,
+    pub(super) providers: BTreeMap<String, ProviderSection>,
+    pub(super) sim: SimSection,
+    pub(super) retry: RetrySection,
+    pub(super) timeouts: TimeoutsSection,
+}
+
+/// `retry:`
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetrySection {
+    retries: Option<u32>,
+    base: Option<Span>,
+    max: Option<Span>,
+}
+
+/// `timeouts:`
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TimeoutsSection {
+    connect: Option<Span>,
+    first_delta: Option<Span>,
+    idle: Option<Span>,
+    total: Option<Span>,
+}
+
+/// A length of time as people write it: `50ms`, `2s`, `1m 30s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = humantime::parse_duration(&text);
+        parsed.map(Self).map_err(|_| de::Error::custom(format!("`{text}` is not a duration such as 50ms, 2s or 1m 30s")))
+    }
+}
+
+/// Where YAML is wrong, and how.
+#[derive(Debug)]
+pub(super) struct YamlError {
+    pub(super) line: u64,
+    pub(super) column: u64,
+    pub(super) reason: String,
+}
+
+/// Reads YAML strictly. Errors quote nothing of the input, which may hold keys.
+pub(super) fn parse_yaml<T: de::DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+    let options: Options = serde_yaml::options! { strict_booleans: true, with_snippet: false };
+    serde_yaml::from_str_with_options(text, options).map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let said = error.without_snippet().to_string();
+        let reason = said.lines().next().unwrap_or("not valid YAML").to_owned();
+        YamlError { line, column, reason }
+    })
+}
+
+impl File {
+    pub(super) fn parse(text: &str) -> Result<Self, YamlError> {
+        // A file of comments only is empty, which YAML calls null.
+        parse_yaml::<Option<Self>>(text).map(Option::unwrap_or_default)
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let failed = |error: std::io::Error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        Self::parse(&text).map_err(|YamlError { line, column, reason }| ConfigError::File {
+            path: path.to_owned(),
+            line,
+            column,
+            reason,
+        })
+    }
+
+    /// A project's file comes with a checkout: it may not decide where requests and keys go.
+    pub(super) fn refuse_what_needs_trust(&self, path: &Path) -> Result<(), ConfigError> {
+        if self.providers.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::Untrusted { path: path.to_owned(), key: "providers" })
+    }
+
+    /// This layer on top of another.
+    pub(super) fn over(self, lower: Self) -> Self {
+        let mut providers = lower.providers;
+        for (name, section) in self.providers {
+            let below = providers.remove(&name).unwrap_or_default();
+            providers.insert(name, section.over(below));
+        }
+        Self {
+            model: self.model.or(lower.model),
+            providers,
+            sim: self.sim.over(lower.sim),
+            retry: self.retry.over(lower.retry),
+            timeouts: self.timeouts.over(lower.timeouts),
+        }
+    }
+
+    pub(super) fn into_settings(self, environment: &Environment) -> Result<Settings, ConfigError> {
+        Ok(Settings {
+            model: self.model,
+            providers: assemble(self.providers, environment)?,
+            sim: self.sim.into_settings()?,
+            retry: self.retry.into_policy(),
+            timeouts: self.timeouts.into_timeouts(),
+        })
+    }
+}
+
+impl RetrySection {
+    fn over(self, lower: Self) -> Self {
+        Self {
+            retries: self.retries.or(lower.retries),
+            base: self.base.or(lower.base),
+            max: self.max.or(lower.max),
+        }
+    }
+
+    fn into_policy(self) -> RetryPolicy {
+        let default = RetryPolicy::default();
+        RetryPolicy {
+            retries: self.retries.unwrap_or(default.retries),
+            base: self.base.map_or(default.base, |span| span.0),
+            max: self.max.map_or(default.max, |span| span.0),
+        }
+    }
+}
+
+impl TimeoutsSection {
+    fn over(self, lower: Self) -> Self {
+        Self {
+            connect: self.connect.or(lower.connect),
+            first_delta: self.first_delta.or(lower.first_delta),
+            idle: self.idle.or(lower.idle),
+            total: self.total.or(lower.total),
+        }
+    }
+
+    fn into_timeouts(self) -> Timeouts {
+        let default = Timeouts::default();
+        Timeouts {
+            connect: self.connect.map_or(default.connect, |span| span.0),
+            first_delta: self.first_delta.map_or(default.first_delta, |span| span.0),
+            idle: self.idle.map_or(default.idle, |span| span.0),
+            total: self.total.map_or(default.total, |span| span.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_has_a_place() {
+        let wrong = |text: &str| {
+            let error = File::parse(text).unwrap_err();
+            (error.line, error.reason)
+        };
+        let (line, reason) = wrong("model: x\nretry:\n  retires: 3\n");
+        assert_eq!(line, 3);
+        assert!(reason.contains("retires") && reason.contains("retries"), "{reason}");
+        assert_eq!(wrong("model: x\nmodel: y\n").0, 2);
+        assert!(wrong("timeouts: {idle: soon}").1.contains("`soon` is not a duration"));
+    }
+
+    #[test]
+    fn an_empty_file_is_no_settings() {
+        assert!(File::parse("# nothing\n").unwrap().model.is_none());
+        assert!(File::parse("").unwrap().model.is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".*") {
+            let _ = File::parse(&text);
+        }
+    }
+}

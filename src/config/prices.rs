@@ -1,0 +1,167 @@
+//! The price table that is compiled in.
+
+use std::collections::HashMap;
+
+use chrono::{NaiveDate, NaiveTime};
+use serde::Deserialize;
+
+use super::file::parse_yaml;
+use crate::domain::money::Rate;
+use crate::policy::price::{ModelPrice, PriceBook, Rates, Tier, Window};
+
+const EMBEDDED: &str = include_str!("prices.yaml");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceFile {
+    version: String,
+    models: Vec<ModelEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelEntry {
+    id: String,
+    provider: String,
+    rates: RatesEntry,
+    #[serde(default)]
+    tiers: Vec<TierEntry>,
+    #[serde(default)]
+    service: HashMap<String, RatesEntry>,
+    #[serde(default)]
+    windows: Vec<WindowEntry>,
+    effective_from: Option<NaiveDate>,
+    #[serde(default)]
+    scheduled: Vec<ScheduledEntry>,
+    context_window: Option<u64>,
+    max_output_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RatesEntry {
+    input: Rate,
+    cached_input: Option<Rate>,
+    cache_write: Option<Rate>,
+    cache_write_1h: Option<Rate>,
+    output: Option<Rate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TierEntry {
+    above: u64,
+    rates: RatesEntry,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WindowEntry {
+    #[serde(deserialize_with = "time_of_day")]
+    from: NaiveTime,
+    #[serde(deserialize_with = "time_of_day")]
+    to: NaiveTime,
+    rates: RatesEntry,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScheduledEntry {
+    from: NaiveDate,
+    rates: RatesEntry,
+}
+
+fn time_of_day<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<NaiveTime, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    NaiveTime::parse_from_str(&text, "%H:%M").map_err(serde::de::Error::custom)
+}
+
+/// The compiled-in table. A test proves that it can be read; an unreadable one would be empty, and every
+/// model unpriced.
+pub fn embedded_prices() -> PriceBook {
+    parse_yaml::<PriceFile>(EMBEDDED).map(PriceFile::into_book).unwrap_or_default()
+}
+
+impl PriceFile {
+    fn into_book(self) -> PriceBook {
+        let mut book = PriceBook::new(self.version);
+        for entry in self.models {
+            let (provider, id) = (entry.provider.as_str().into(), entry.id.as_str().into());
+            book.insert(provider, id, entry.into_price());
+        }
+        book
+    }
+}
+
+impl ModelEntry {
+    fn into_price(self) -> ModelPrice {
+        let tier = |tier: TierEntry| Tier { above: tier.above, rates: tier.rates.into_rates() };
+        let window = |w: WindowEntry| Window { from: w.from, to: w.to, rates: w.rates.into_rates() };
+        let mut tiers: Vec<Tier> = self.tiers.into_iter().map(tier).collect();
+        tiers.sort_by_key(|tier| tier.above);
+        let mut scheduled: Vec<_> =
+            self.scheduled.into_iter().map(|entry| (entry.from, entry.rates.into_rates())).collect();
+        scheduled.sort_by_key(|(from, _)| *from);
+        ModelPrice {
+            base: self.rates.into_rates(),
+            tiers,
+            service: self.service.into_iter().map(|(name, rates)| (name, rates.into_rates())).collect(),
+            windows: self.windows.into_iter().map(window).collect(),
+            effective_from: self.effective_from,
+            scheduled,
+            context_window: self.context_window,
+            max_output_tokens: self.max_output_tokens,
+        }
+    }
+}
+
+impl RatesEntry {
+    fn into_rates(self) -> Rates {
+        Rates {
+            input: self.input,
+            cached_input: self.cached_input,
+            cache_write: self.cache_write,
+            cache_write_1h: self.cache_write_1h,
+            output: self.output,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::name::Target;
+
+    fn book() -> PriceBook {
+        parse_yaml::<PriceFile>(EMBEDDED).map(PriceFile::into_book).map_err(|error| error.reason).unwrap()
+    }
+
+    #[test]
+    fn the_embedded_table_is_read_whole() {
+        let lines = EMBEDDED.lines().filter(|line| line.starts_with("  - id:")).count();
+        assert_eq!(book().models().count(), lines, "an id stands twice, or is not read");
+        assert!(lines > 80);
+    }
+
+    #[test]
+    fn decimals_arrive_exactly() {
+        let target = Target { provider: "openrouter".into(), model: "qwen/qwen3.7-max".into() };
+        let book = book();
+        let rates = book.get(&target).unwrap().base;
+        assert_eq!(rates.cache_write, Some(Rate::from_picos(1_843_750)));
+        assert_eq!(rates.cached_input, Some(Rate::from_picos(295_000)));
+    }
+
+    #[test]
+    fn scaled_tiers_stay_exact() {
+        // service × tier / base must come out even for every price listed
+        for (provider, model, price) in book().models() {
+            for tier in &price.tiers {
+                for rates in price.service.values() {
+                    let remainder = rates.input.times(tier.rates.input.picos()) % u128::from(price.base.input.picos());
+                    assert_eq!(remainder, 0, "{provider}/{model}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A call and its attempts, as they are recorded: one call is one question of the user's, however many
+//! attempts its answer took.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{LazyLock, Mutex};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::{ContextV7, Timestamp, Uuid};
+
+use super::failure::Failure;
+use super::money::Money;
+use super::name::Target;
+use super::usage::Usage;
+use super::words::words;
+
+/// A call's id: a UUIDv7, so that ids sort by the time their calls began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct CallId(pub Uuid);
+
+impl CallId {
+    /// A new id for a call that begins at `time`; of two within a millisecond the later sorts later.
+    pub fn at(time: DateTime<Utc>) -> Self {
+        let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
+        let timestamp = Timestamp::from_unix(&*SEQUENCE, seconds, time.timestamp_subsec_nanos());
+        Self(Uuid::new_v7(timestamp))
+    }
+}
+
+/// Counts the ids made within one millisecond.
+static SEQUENCE: LazyLock<Mutex<ContextV7>> = LazyLock::new(|| Mutex::new(ContextV7::new()));
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+words! {
+    /// The command that made a call.
+    Origin {
+        /// `llmops chat`
+        Chat = "chat",
+        /// `llmops stream`
+        Stream = "stream",
+        /// `llmops batch`
+        Batch = "batch",
+    }
+}
+
+words! {
+    /// How a call ended.
+    Status {
+        /// A whole answer.
+        Ok = "ok",
+        /// Part of an answer: it broke after its first delta.
+        Partial = "partial",
+        /// Ended from this side: ^C, or a reader that went away.
+        Cancelled = "cancelled",
+        /// No answer.
+        Error = "error",
+    }
+}
+
+words! {
+    /// How the cost of a call is known.
+    CostStatus {
+        /// From the provider's usage and a known price.
+        Exact = "exact",
+        /// From counted tokens, or from a price that cannot be told exactly.
+        Estimated = "estimated",
+        /// From what was seen of an answer that did not end: at least this much.
+        Partial = "partial",
+        /// The price or the usage is not known.
+        Unknown = "unknown",
+    }
+}
+
+/// What a call cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// The amount, where it is known.
+    pub amount: Option<Money>,
+    /// How it is known.
+    pub status: CostStatus,
+    /// The version of the price table that priced it.
+    pub price_version: Option<String>,
+}
+
+impl Cost {
+    /// A cost that nobody can tell.
+    pub const UNKNOWN: Self = Self { amount: None, status: CostStatus::Unknown, price_version: None };
+
+    /// A call that was certainly not billed.
+    pub const NOTHING: Self =
+        Self { amount: Some(Money::ZERO), status: CostStatus::Exact, price_version: None };
+}
+
+/// One request to one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Where it was sent.
+    pub target: Target,
+    /// Milliseconds from the start of the call to the start of this attempt, waits included.
+    pub offset_ms: u64,
+    /// Milliseconds from its start to its end: the end of the answer for the attempt that gave it.
+    pub duration_ms: u64,
+    /// What went wrong; nothing for the attempt that gave the answer.
+    pub failure: Option<Failure>,
+}
+
+/// Why a call has no whole answer, in the words users and programs see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CallFailure {
+    /// The sort of failure.
+    pub kind: ErrorKind,
+    /// The HTTP status, where there was one.
+    pub status: Option<u16>,
+    /// One line for a person.
+    pub message: String,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+}
+
+words! {
+    /// The sorts of failure that end a call.
+    ErrorKind {
+        /// The provider could not be reached.
+        Connect = "connect",
+        /// The connection broke before an answer began.
+        Dropped = "dropped",
+        /// Time ran out.
+        Timeout = "timeout",
+        /// Too many requests.
+        RateLimit = "rate_limit",
+        /// Quota or credit is used up.
+        Quota = "quota",
+        /// The key was not accepted.
+        Auth = "auth",
+        /// The provider refused the request as it is.
+        BadRequest = "bad_request",
+        /// The provider failed.
+        Server = "server",
+        /// A stream broke.
+        Stream = "stream",
+        /// An answer that makes no sense.
+        BadResponse = "bad_response",
+        /// Ended from this side.
+        Cancelled = "cancelled",
+        /// An input line that is not a request.
+        BadInput = "bad_input",
+        /// The store could not be written.
+        Store = "store",
+    }
+}
+
+/// A call at a glance: all but its attempts and bodies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallSummary {
+    /// Its id.
+    pub id: CallId,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// Which command made it.
+    pub origin: Origin,
+    /// The target of the last attempt.
+    pub target: Target,
+    /// Whom it was for.
+    pub user: Option<String>,
+    /// Labels, each key once.
+    pub tags: BTreeMap<String, String>,
+    /// How it ended.
+    pub status: Status,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Tokens, reported or counted.
+    pub usage: Option<Usage>,
+    /// What it cost.
+    pub cost: Cost,
+    /// Milliseconds from the call to the end of its answer, waits and retries included.
+    pub latency_ms: u64,
+    /// Milliseconds from the call to its first delta.
+    pub first_token_ms: Option<u64>,
+    /// Why the model stopped.
+    pub finish_reason: Option<String>,
+    /// Why there is no whole answer.
+    pub error: Option<CallFailure>,
+}
+
+/// The record of a call, made once when it ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// All that fits on a line.
+    pub summary: CallSummary,
+    /// Every attempt, in order.
+    pub attempts: Vec<Attempt>,
+    /// The request as it was sent.
+    pub request: Vec<u8>,
+    /// The answer as an OpenAI `chat.completion` object, whole or in part.
+    pub response: Option<Vec<u8>>,
+}

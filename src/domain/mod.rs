@@ -1,0 +1,14 @@
+//! Plain data that every floor shares: requests, events, calls, money. No I/O, no clock, no policy:
+//! a type here knows how to be built, checked, compared and written down, and nothing else.
+
+pub mod call;
+pub mod event;
+pub mod failure;
+pub mod money;
+pub mod name;
+pub mod overrides;
+pub mod request;
+pub mod secret;
+pub mod settings;
+pub mod usage;
+mod words;

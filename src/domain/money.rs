@@ -1,0 +1,208 @@
+//! Money as integers. A price is pico-dollars a token, an amount nano-dollars; the exact products of
+//! the two are summed in pico-dollars and rounded once. No value of this module passes through a float
+//! on its way in.
+
+use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// An amount in nano-dollars (10⁻⁹ USD).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Money(i64);
+
+const NANOS_PER_DOLLAR: i64 = 1_000_000_000;
+
+impl Money {
+    /// Nothing spent, which is not the same as "not known".
+    pub const ZERO: Self = Self(0);
+
+    /// An amount of `nanos` nano-dollars.
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// The amount in nano-dollars.
+    pub const fn nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Rounds an exact sum in pico-dollars to the nearest nano-dollar, halves up. Amounts beyond
+    /// 9.2 billion dollars saturate.
+    pub fn from_picos(picos: u128) -> Self {
+        Self(i64::try_from((picos + 500) / 1_000).unwrap_or(i64::MAX))
+    }
+
+    /// The amount in dollars, for JSON and for shares of a total; display uses the integers.
+    pub fn dollars(self) -> f64 {
+        self.0 as f64 / NANOS_PER_DOLLAR as f64
+    }
+}
+
+impl Add for Money {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl AddAssign for Money {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sum for Money {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, Add::add)
+    }
+}
+
+/// Dollars with all the decimals there are and at least two: `0.00`, `1.25`, `0.000000123`.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let nanos = self.0.unsigned_abs();
+        let unit = NANOS_PER_DOLLAR.unsigned_abs();
+        let decimals = format!("{:09}", nanos % unit);
+        let kept = decimals.trim_end_matches('0').len().max(2);
+        write!(f, "{sign}{}.{}", nanos / unit, &decimals[..kept])
+    }
+}
+
+/// A JSON number in dollars. The shortest form of the nearest double gives back the same nano-dollars
+/// for amounts below four million dollars.
+impl Serialize for Money {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.dollars())
+    }
+}
+
+/// A price in pico-dollars (10⁻¹² USD) a token, which is micro-dollars a million tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rate(u64);
+
+/// The most a price may be: 1,000,000 USD a million tokens. Anything above is a mistake of units.
+const MAX_RATE: u64 = 1_000_000_000_000;
+
+/// Why a text is not a price.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{text}` is not a price: {reason}")]
+pub struct RateError {
+    text: String,
+    reason: &'static str,
+}
+
+impl Rate {
+    /// Free of charge, and known to be.
+    pub const FREE: Self = Self(0);
+
+    /// A price of `picos` pico-dollars a token.
+    pub const fn from_picos(picos: u64) -> Self {
+        Self(picos)
+    }
+
+    /// The price in pico-dollars a token.
+    pub const fn picos(self) -> u64 {
+        self.0
+    }
+
+    /// What `tokens` cost, exactly, in pico-dollars.
+    pub fn times(self, tokens: u64) -> u128 {
+        u128::from(self.0) * u128::from(tokens)
+    }
+}
+
+/// Reads USD a million tokens as decimal text (`2.50`, `0.075`), digit by digit.
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, RateError> {
+        let fail = |reason| RateError { text: text.to_owned(), reason };
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+        if text.starts_with('-') {
+            return Err(fail("a price cannot be negative"));
+        }
+        if whole.is_empty() || !digits(whole) || !digits(fraction) || text.ends_with('.') {
+            return Err(fail("expected USD per million tokens as a plain decimal, such as 0.25"));
+        }
+        if fraction.trim_end_matches('0').len() > 6 {
+            return Err(fail("at most six decimals of a dollar per million tokens are kept"));
+        }
+        let micros = format!("{whole}{:0<6}", fraction.get(..6).unwrap_or(fraction));
+        match micros.parse() {
+            Ok(picos) if picos <= MAX_RATE => Ok(Self(picos)),
+            _ => Err(fail("more than a million dollars per million tokens")),
+        }
+    }
+}
+
+/// USD a million tokens.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = format!("{:06}", self.0 % 1_000_000);
+        let kept = decimals.trim_end_matches('0').len().max(2);
+        write!(f, "{}.{}", self.0 / 1_000_000, &decimals[..kept])
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn prices_are_read_digit_by_digit() {
+        assert_eq!("0.075".parse(), Ok(Rate::from_picos(75_000)));
+        assert_eq!("1.84375".parse(), Ok(Rate::from_picos(1_843_750)));
+        assert_eq!("50".parse(), Ok(Rate::from_picos(50_000_000)));
+        for bad in ["", ".", "1.", "-1", "1e3", "0x1", "1.0000001", "9999999999", "1,5", "NaN"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn amounts_round_half_up_once() {
+        assert_eq!(Money::from_picos(499), Money::ZERO);
+        assert_eq!(Money::from_picos(500), Money::from_nanos(1));
+        assert_eq!(Money::from_picos(u128::MAX / 2), Money::from_nanos(i64::MAX));
+    }
+
+    #[test]
+    fn amounts_show_every_decimal_they_have() {
+        assert_eq!(Money::from_nanos(0).to_string(), "0.00");
+        assert_eq!(Money::from_nanos(1_250_000_000).to_string(), "1.25");
+        assert_eq!(Money::from_nanos(-123).to_string(), "-0.000000123");
+    }
+
+    proptest! {
+        #[test]
+        fn a_price_survives_being_shown(picos in 0..=MAX_RATE) {
+            prop_assert_eq!(Rate(picos).to_string().parse(), Ok(Rate(picos)));
+        }
+
+        #[test]
+        fn json_keeps_the_nano_dollar(nanos in -4_000_000_000_000_000_i64..4_000_000_000_000_000) {
+            let shown = serde_json::to_string(&Money(nanos)).unwrap();
+            let read: f64 = shown.parse().unwrap();
+            #[expect(clippy::cast_possible_truncation, reason = "the range fits")]
+            let back = (read * 1e9).round() as i64;
+            prop_assert_eq!(back, nanos);
+        }
+
+        #[test]
+        fn no_text_panics(text in ".*") {
+            let _ = text.parse::<Rate>();
+        }
+    }
+}

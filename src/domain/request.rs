@@ -1,0 +1,206 @@
+//! The canonical request: OpenAI's chat-completions JSON, kept whole. Accessors give the parts this
+//! program reads; every other field passes through untouched and in its place.
+
+use serde_json::{Map, Value, json};
+
+use super::event::text_of;
+
+/// A chat request whose `messages` are known to be a list of objects with roles.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatRequest {
+    body: Map<String, Value>,
+}
+
+/// Why a JSON object is not a chat request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// `messages` is missing.
+    #[error("no `messages`")]
+    NoMessages,
+    /// `messages` is something other than a list, or is empty.
+    #[error("`messages` must be a list with at least one message")]
+    NotAList,
+    /// A message is not an object, or has no role.
+    #[error("`messages[{0}]` must be an object with a `role`")]
+    NoRole(usize),
+    /// A field has the wrong type.
+    #[error("`{field}` must be {expected}")]
+    WrongType {
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+/// The two names under which providers know the limit on output tokens.
+const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+
+impl ChatRequest {
+    /// A request of one user message.
+    pub fn from_prompt(prompt: impl Into<String>) -> Self {
+        let mut body = Map::new();
+        body.insert("messages".into(), json!([{"role": "user", "content": prompt.into()}]));
+        Self { body }
+    }
+
+    /// Checks a request body.
+    ///
+    /// # Errors
+    /// Says which part is missing or of the wrong type.
+    pub fn from_body(body: Map<String, Value>) -> Result<Self, RequestError> {
+        let messages = body.get("messages").ok_or(RequestError::NoMessages)?;
+        let messages = messages.as_array().filter(|list| !list.is_empty()).ok_or(RequestError::NotAList)?;
+        if let Some(at) = messages.iter().position(|message| !message["role"].is_string()) {
+            return Err(RequestError::NoRole(at));
+        }
+        let typed = |field, fits: fn(&Value) -> bool, expected| match body.get(field) {
+            Some(value) if !fits(value) => Err(RequestError::WrongType { field, expected }),
+            _ => Ok(()),
+        };
+        typed("model", Value::is_string, "a string")?;
+        typed("stream", |v| v.is_boolean() || v.is_null(), "true or false")?;
+        typed("n", |v| v.as_u64().is_some_and(|n| n > 0) || v.is_null(), "a positive number")?;
+        Ok(Self { body })
+    }
+
+    /// The model the request names.
+    pub fn model(&self) -> Option<&str> {
+        self.body.get("model").and_then(Value::as_str)
+    }
+
+    /// The messages, in order.
+    pub fn messages(&self) -> &[Value] {
+        self.body.get("messages").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// All fields.
+    pub fn body(&self) -> &Map<String, Value> {
+        &self.body
+    }
+
+    /// The request as JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        // Writing a map with string keys into memory cannot fail.
+        serde_json::to_vec(&self.body).unwrap_or_default()
+    }
+
+    /// The text of the last message whose role is `user`.
+    pub fn last_user_text(&self) -> String {
+        let mut users = self.messages().iter().rev().filter(|message| message["role"] == "user");
+        users.next().map(|message| text_of(&message["content"])).unwrap_or_default()
+    }
+
+    /// The limit on output tokens, by either of its names.
+    pub fn output_limit(&self) -> Option<u64> {
+        OUTPUT_LIMITS.iter().find_map(|field| self.body.get(*field)?.as_u64())
+    }
+
+    /// How many answers are asked for.
+    pub fn answers(&self) -> u64 {
+        self.body.get("n").and_then(Value::as_u64).unwrap_or(1)
+    }
+
+    /// Sets a field.
+    pub fn set(&mut self, field: &str, value: Value) {
+        self.body.insert(field.to_owned(), value);
+    }
+
+    /// Takes a field out.
+    pub fn remove(&mut self, field: &str) {
+        self.body.shift_remove(field);
+    }
+
+    /// Sets the limit on output tokens under the one name given.
+    pub fn set_output_limit(&mut self, field: &str, limit: u64) {
+        for other in OUTPUT_LIMITS {
+            self.remove(other);
+        }
+        self.set(field, limit.into());
+    }
+
+    /// Replaces the system message that opens the conversation, or puts one there.
+    pub fn set_system(&mut self, text: &str) {
+        let Some(Value::Array(messages)) = self.body.get_mut("messages") else { return };
+        if messages.first().is_some_and(|first| first["role"] == "system" || first["role"] == "developer") {
+            messages.remove(0);
+        }
+        messages.insert(0, json!({"role": "system", "content": text}));
+    }
+
+    /// Asks for a stream that ends with its usage, or for a whole body.
+    pub fn set_streamed(&mut self, streamed: bool) {
+        if !streamed {
+            self.remove("stream");
+            self.remove("stream_options");
+            return;
+        }
+        self.set("stream", true.into());
+        let options = self.body.entry("stream_options").or_insert_with(|| json!({}));
+        if options.is_null() {
+            *options = json!({});
+        }
+        if let Some(options) = options.as_object_mut() {
+            options.entry("include_usage").or_insert(true.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request(body: Value) -> Result<ChatRequest, RequestError> {
+        ChatRequest::from_body(body.as_object().cloned().unwrap_or_default())
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert_eq!(request(json!({})), Err(RequestError::NoMessages));
+        assert_eq!(request(json!({"messages": []})), Err(RequestError::NotAList));
+        let messages = json!([{"role": "user", "content": "hi"}, {"content": "x"}]);
+        assert_eq!(request(json!({ "messages": messages })), Err(RequestError::NoRole(1)));
+        let body = json!({"messages": [{"role": "user"}], "model": 5});
+        assert!(matches!(request(body), Err(RequestError::WrongType { field: "model", .. })));
+    }
+
+    #[test]
+    fn the_system_message_is_replaced_not_doubled() {
+        let mut chat = ChatRequest::from_prompt("hi");
+        chat.set_system("one");
+        chat.set_system("two");
+        assert_eq!(chat.messages().len(), 2);
+        assert_eq!(chat.messages()[0], json!({"role": "system", "content": "two"}));
+    }
+
+    #[test]
+    fn there_is_one_output_limit() {
+        let mut chat = ChatRequest::from_prompt("hi");
+        chat.set("max_tokens", 5.into());
+        chat.set_output_limit("max_completion_tokens", 7);
+        assert_eq!(chat.output_limit(), Some(7));
+        assert!(!chat.body().contains_key("max_tokens"));
+    }
+
+    #[test]
+    fn a_null_in_stream_options_is_a_place_to_ask_for_usage() {
+        let mut chat = ChatRequest::from_prompt("hi");
+        chat.set("stream_options", Value::Null);
+        chat.set_streamed(true);
+        assert_eq!(chat.body()["stream_options"], json!({"include_usage": true}));
+    }
+
+    proptest! {
+        #[test]
+        fn other_fields_pass_through_in_order(fields in proptest::collection::btree_map("x_[a-z]{1,8}", any::<i64>(), 0..8)) {
+            let mut body = json!({"messages": [{"role": "user", "content": "hi", "extra": [1, null]}]});
+            for (name, value) in &fields {
+                body[name] = json!({"deep": [value]});
+            }
+            let text = body.to_string();
+            prop_assert_eq!(Value::Object(request(body).unwrap().body().clone()).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! A key that cannot be shown by accident: `Debug` prints `***`, and there is neither `Display` nor `Serialize`.
+
+use std::fmt;
+
+/// A provider's key. Only the adapter that puts it on the wire calls [`Secret::reveal`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a key.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    /// The key itself, for the request to its provider.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_hides_the_key() {
+        assert_eq!(format!("{:?}", Some(Secret::new("sk-abc"))), "Some(***)");
+    }
+}

@@ -1,0 +1,35 @@
+//! `llmops`: calls to language models from the shell, parallel, retried, priced and on record.
+//!
+//! # Floors
+//! A module imports only from the floors below its own; `tests/it/architecture.rs` holds it to that.
+//!
+//! | floor | module | what lives there |
+//! |---|---|---|
+//! | 0 | [`domain`] | plain data: requests, events, calls, money, settings |
+//! | 1 | [`policy`] | pure decisions: prices, retries, model names, tokens, templates |
+//! | 2 | [`store`] | the SQLite store; all SQL |
+//! | 2 | [`provider`] | who answers: OpenAI-compatible endpoints and the simulator; all HTTP |
+//! | 2 | [`config`] | settings from files and the environment; all YAML; the price table |
+//! | 3 | [`pipeline`] | the one path of every call |
+//! | 4 | [`ops`] | what the commands do; each returns a report |
+//! | 6 | [`cli`] | arguments, output, exit codes; everything that is printed |
+//!
+//! # The path of a call
+//! [`pipeline::Pipeline::call`] is the only way to ask a provider for an answer: decide, dispatch, pump,
+//! observe. Everything is a stream: a whole body is a short one, and [`pipeline::Pipeline::ask`] collects.
+//! The record of a call is committed before its reader sees the end.
+//!
+//! # Where things go
+//! A new command: a file in `cli/commands`, an operation in `ops`. A new protocol: an adapter in
+//! `provider`. A new rule: a pure function in `policy` with a table test. A new table or query: `store`,
+//! behind a method that takes and returns domain types. A new setting: `config::file` and, as plain data,
+//! `domain::settings`.
+
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod ops;
+pub mod pipeline;
+pub mod policy;
+pub mod provider;
+pub mod store;

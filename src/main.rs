@@ -1,0 +1,7 @@
+//! The `llmops` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    llmops::cli::main()
+}

@@ -1,0 +1,272 @@
+//! From a line of input to a request. Pure: any line gives an item or a reason why not.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::domain::request::{ChatRequest, RequestError};
+
+/// How lines are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineFormat {
+    /// Every line is a prompt.
+    Txt,
+    /// Every line is JSON.
+    Jsonl,
+}
+
+/// One request of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// What the line calls itself.
+    pub id: Option<String>,
+    /// Whom it is for.
+    pub user: Option<String>,
+    /// Its labels.
+    pub tags: BTreeMap<String, String>,
+    /// What to send.
+    pub request: ChatRequest,
+    /// Keys beside a `prompt` that nothing uses.
+    pub unused: Vec<String>,
+}
+
+/// Why a line is not an item.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// Not JSON at all.
+    #[error("not valid JSON: {0}")]
+    Json(String),
+    /// JSON, but neither a string nor an object.
+    #[error("expected a JSON string or object, found {0}")]
+    Kind(&'static str),
+    /// An object with neither a prompt nor messages.
+    #[error("expected `prompt`, `messages` or `body`")]
+    Nothing,
+    /// An object with two of them.
+    #[error("`{0}` and `{1}` exclude each other")]
+    Both(&'static str, &'static str),
+    /// A prompt without text.
+    #[error("the prompt is empty")]
+    Empty,
+    /// A field of the wrong type.
+    #[error("`{field}` must be {expected}")]
+    WrongType {
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A line of OpenAI's Batch API for something other than chat completions.
+    #[error("`url` is {0}: only /v1/chat/completions is supported")]
+    Url(String),
+    /// Not a chat request.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Not text.
+    #[error("not valid UTF-8 at byte {0} of the line")]
+    Utf8(usize),
+}
+
+/// Makes an item of a line, which is not blank.
+pub fn parse(line: &[u8], format: LineFormat) -> Result<Item, LineError> {
+    let text = std::str::from_utf8(line).map_err(|error| LineError::Utf8(error.valid_up_to() + 1))?;
+    match format {
+        LineFormat::Txt => Ok(prompt_item(text)),
+        LineFormat::Jsonl => parse_json(text),
+    }
+}
+
+fn parse_json(text: &str) -> Result<Item, LineError> {
+    match serde_json::from_str(text).map_err(|error| LineError::Json(json_reason(&error)))? {
+        Value::String(prompt) if prompt.trim().is_empty() => Err(LineError::Empty),
+        Value::String(prompt) => Ok(prompt_item(&prompt)),
+        Value::Object(line) => parse_object(line),
+        other => Err(LineError::Kind(kind_of(&other))),
+    }
+}
+
+/// The reason alone: the line is named already, and its column is what helps.
+fn json_reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let reason = text.split(" at line ").next().unwrap_or(&text);
+    format!("{reason} at column {}", error.column())
+}
+
+fn parse_object(mut line: Map<String, Value>) -> Result<Item, LineError> {
+    let id = take_string(&mut line, "id")?.or(take_string(&mut line, "custom_id")?);
+    let tags = take_tags(&mut line)?;
+    let mut item = match (line.remove("prompt"), line.contains_key("messages"), line.contains_key("body")) {
+        (Some(_), true, _) => return Err(LineError::Both("prompt", "messages")),
+        (Some(_), _, true) => return Err(LineError::Both("prompt", "body")),
+        (None, true, true) => return Err(LineError::Both("messages", "body")),
+        (Some(prompt), false, false) => prompt_object(prompt, line)?,
+        (None, true, false) => body_item(line)?,
+        (None, false, true) => batch_line(line)?,
+        (None, false, false) => return Err(LineError::Nothing),
+    };
+    item.id = id;
+    item.tags.extend(tags);
+    Ok(item)
+}
+
+fn prompt_item(prompt: &str) -> Item {
+    Item {
+        id: None,
+        user: None,
+        tags: BTreeMap::new(),
+        request: ChatRequest::from_prompt(prompt),
+        unused: Vec::new(),
+    }
+}
+
+/// `{"prompt": …}`: beside the prompt only what concerns the line; all else is for templates.
+fn prompt_object(prompt: Value, mut line: Map<String, Value>) -> Result<Item, LineError> {
+    let Value::String(prompt) = prompt else {
+        return Err(LineError::WrongType { field: "prompt", expected: "a string" });
+    };
+    if prompt.trim().is_empty() {
+        return Err(LineError::Empty);
+    }
+    let mut item = prompt_item(&prompt);
+    item.user = take_string(&mut line, "user")?;
+    if let Some(model) = take_string(&mut line, "model")? {
+        item.request.set("model", model.into());
+    }
+    item.unused = line.into_iter().map(|(key, _)| key).collect();
+    Ok(item)
+}
+
+/// A request body. Its `user` is ours: it is not sent.
+fn body_item(mut body: Map<String, Value>) -> Result<Item, LineError> {
+    let user = take_string(&mut body, "user")?;
+    let request = ChatRequest::from_body(body)?;
+    Ok(Item { user, request, ..prompt_item("") })
+}
+
+/// `{"custom_id", "method", "url", "body"}`, a line of OpenAI's Batch API.
+fn batch_line(mut line: Map<String, Value>) -> Result<Item, LineError> {
+    match take_string(&mut line, "url")? {
+        Some(url) if !url.ends_with("/chat/completions") => return Err(LineError::Url(format!("`{url}`"))),
+        _ => {}
+    }
+    match line.remove("body") {
+        Some(Value::Object(body)) => body_item(body),
+        _ => Err(LineError::WrongType { field: "body", expected: "an object" }),
+    }
+}
+
+fn take_string(line: &mut Map<String, Value>, field: &'static str) -> Result<Option<String>, LineError> {
+    match line.shift_remove(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        // Ids are often numbers.
+        Some(Value::Number(number)) if field != "model" => Ok(Some(number.to_string())),
+        Some(_) => Err(LineError::WrongType { field, expected: "a string" }),
+    }
+}
+
+fn take_tags(line: &mut Map<String, Value>) -> Result<BTreeMap<String, String>, LineError> {
+    let wrong = || LineError::WrongType { field: "tags", expected: "an object of strings" };
+    let tag = |(key, value): (String, Value)| match value {
+        Value::String(text) => Ok((key, text)),
+        Value::Number(_) | Value::Bool(_) => Ok((key, value.to_string())),
+        _ => Err(wrong()),
+    };
+    match line.shift_remove("tags") {
+        None | Some(Value::Null) => Ok(BTreeMap::new()),
+        Some(Value::Object(tags)) => tags.into_iter().map(tag).collect(),
+        Some(_) => Err(wrong()),
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+impl fmt::Display for LineFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Txt => "txt",
+            Self::Jsonl => "jsonl",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn jsonl(line: &str) -> Result<Item, LineError> {
+        parse(line.as_bytes(), LineFormat::Jsonl)
+    }
+
+    #[test]
+    fn every_form_of_line_is_a_request() {
+        for line in [
+            r#""hi""#,
+            r#"{"prompt": "hi"}"#,
+            r#"{"messages": [{"role": "user", "content": "hi"}]}"#,
+            r#"{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "hi"}]}}"#,
+        ] {
+            assert_eq!(jsonl(line).unwrap().request.last_user_text(), "hi", "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_says_whose_it_is() {
+        let item = jsonl(r#"{"id": 7, "user": "ada", "tags": {"team": "x", "n": 1}, "model": "m", "prompt": "hi", "lang": "de"}"#).unwrap();
+        assert_eq!((item.id.as_deref(), item.user.as_deref()), (Some("7"), Some("ada")));
+        assert_eq!(item.tags.len(), 2);
+        assert_eq!(item.request.model(), Some("m"));
+        assert_eq!(item.unused, ["lang"]);
+    }
+
+    #[test]
+    fn request_fields_pass_and_ours_do_not() {
+        let line = r#"{"id": "a", "user": "u", "tags": {}, "messages": [{"role": "user", "content": "hi"}], "temperature": 0, "x": [1]}"#;
+        let body = Value::Object(jsonl(line).unwrap().request.body().clone());
+        assert_eq!(body, json!({"messages": [{"role": "user", "content": "hi"}], "temperature": 0, "x": [1]}));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (line, said) in [
+            ("{", "not valid JSON: EOF while parsing an object at column 1"),
+            ("5", "expected a JSON string or object, found a number"),
+            ("{}", "expected `prompt`, `messages` or `body`"),
+            (r#"{"prompt": 5}"#, "`prompt` must be a string"),
+            (r#"{"prompt": " "}"#, "the prompt is empty"),
+            (r#"{"prompt": "a", "messages": []}"#, "`prompt` and `messages` exclude each other"),
+            (r#"{"messages": [{"content": "x"}]}"#, "`messages[0]` must be an object with a `role`"),
+            (r#"{"prompt": "a", "tags": {"k": []}}"#, "`tags` must be an object of strings"),
+            (r#"{"url": "/v1/embeddings", "body": {}}"#, "`url` is `/v1/embeddings`: only /v1/chat/completions is supported"),
+        ] {
+            assert_eq!(jsonl(line).unwrap_err().to_string(), said, "{line}");
+        }
+        assert_eq!(parse(b"ab\xff", LineFormat::Txt), Err(LineError::Utf8(3)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(line in any::<Vec<u8>>()) {
+            let _ = parse(&line, LineFormat::Txt);
+            let _ = parse(&line, LineFormat::Jsonl);
+        }
+
+        #[test]
+        fn no_json_panics(key in "prompt|messages|body|id|user|tags|url|model", text in "[\\[\\]{}\":,a-z0-9 ]{0,30}") {
+            let _ = jsonl(&format!(r#"{{"{key}": {text}}}"#));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The run: up to `jobs` items in flight, each a call through the pipeline, its line written when it ends.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::input::{InputError, Line};
+use super::item::Item;
+use super::report::{ItemReport, Summary, Tally};
+use crate::pipeline::{CallContext, Notice, Pipeline};
+use crate::store::StoreError;
+
+/// How to run a batch.
+#[derive(Debug)]
+pub struct BatchOptions {
+    /// The most items in flight.
+    pub jobs: usize,
+    /// How many items there are, if that is known.
+    pub total: Option<u64>,
+    /// Ends the starting of items; those in flight finish.
+    pub stop: CancellationToken,
+}
+
+/// What ended a run before its input did.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+    /// The input cannot be read further.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A call could not be recorded. Its answer was written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a run ended: always with a summary, and with what went wrong, if anything did.
+#[derive(Debug)]
+pub struct Ended {
+    /// What was done.
+    pub summary: Summary,
+    /// What ended it early.
+    pub error: Option<BatchError>,
+}
+
+/// A run under way.
+struct Run<'a> {
+    context: CallContext,
+    out: &'a mut dyn Write,
+    on_change: &'a mut dyn FnMut(&Tally),
+    tally: Tally,
+    retries: Retries,
+    error: Option<BatchError>,
+    stop: CancellationToken,
+}
+
+/// Repeated attempts by cause, counted by whichever call repeats.
+type Retries = Arc<Mutex<std::collections::BTreeMap<String, u64>>>;
+
+/// Runs a batch. `on_change` is called when an item has ended, and every second.
+pub async fn run(
+    pipeline: &Pipeline,
+    context: CallContext,
+    mut lines: mpsc::Receiver<Result<Line, InputError>>,
+    options: BatchOptions,
+    out: &mut dyn Write,
+    on_change: &mut dyn FnMut(&Tally),
+) -> Ended {
+    let began = Instant::now();
+    let retries = Retries::default();
+    let stop = options.stop.clone();
+    let mut run = Run {
+        context: counting(context, Arc::clone(&retries)),
+        out,
+        on_change,
+        tally: Tally::of(options.total),
+        retries,
+        error: None,
+        stop: options.stop,
+    };
+    let mut flying = FuturesUnordered::new();
+    let mut second = interval(Duration::from_secs(1));
+    let (mut started, mut more) = (0, true);
+    while more || !flying.is_empty() {
+        let room = more && flying.len() < options.jobs && !stop.is_cancelled();
+        tokio::select! {
+            biased;
+            () = stop.cancelled(), if more => more = false,
+            Some((item, stored)) = flying.next() => run.end(item, stored),
+            line = lines.recv(), if room => match line {
+                Some(Ok(line)) => {
+                    flying.push(answer(pipeline, run.context.clone(), started, line));
+                    started += 1;
+                }
+                Some(Err(error)) => run.fail(BatchError::Input(error)),
+                None => more = false,
+            },
+            _ = second.tick() => (run.on_change)(&run.tally),
+        }
+    }
+    Ended { error: run.error.take(), summary: run.tally.summary(began.elapsed()) }
+}
+
+/// One item, to its end.
+async fn answer(
+    pipeline: &Pipeline,
+    mut context: CallContext,
+    index: u64,
+    line: Line,
+) -> (ItemReport, Result<(), StoreError>) {
+    let Line { place, item } = line;
+    let Item { id, user, tags, request, .. } = match item {
+        Ok(item) => item,
+        Err(error) => return (ItemReport::new(index, None, place).with_bad_line(&error), Ok(())),
+    };
+    let report = ItemReport::new(index, id, place);
+    context.user = user.or(context.user);
+    context.tags.extend(tags);
+    match pipeline.ask(request, context).await {
+        Ok(outcome) => report.with_outcome(outcome),
+        Err(error) => (report.with_refusal(error.to_string()), Ok(())),
+    }
+}
+
+/// A context that counts retries before it passes them on.
+fn counting(context: CallContext, retries: Retries) -> CallContext {
+    let notify = Arc::clone(&context.notify);
+    let count = move |notice: Notice| {
+        let Notice::Retrying { failure, .. } = &notice;
+        *retries.lock().unwrap_or_else(PoisonError::into_inner).entry(failure.cause()).or_default() += 1;
+        notify(notice);
+    };
+    CallContext { notify: Arc::new(count), ..context }
+}
+
+impl Run<'_> {
+    fn end(&mut self, item: ItemReport, stored: Result<(), StoreError>) {
+        self.tally.add(&item);
+        self.tally.retries.clone_from(&self.retries.lock().unwrap_or_else(PoisonError::into_inner));
+        // After a failed write every further line would be torn or out of place.
+        if !matches!(self.error, Some(BatchError::Output(_)))
+            && let Err(error) = self.write(&item)
+        {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                self.context.cancel.cancel();
+            }
+            self.fail(BatchError::Output(error));
+        }
+        if let Err(error) = stored {
+            self.fail(BatchError::Store(error));
+        }
+        (self.on_change)(&self.tally);
+    }
+
+    fn write(&mut self, item: &ItemReport) -> io::Result<()> {
+        let mut line = serde_json::to_vec(item)?;
+        line.push(b'\n');
+        self.out.write_all(&line)?;
+        self.out.flush()
+    }
+
+    /// Going on would be wrong: no further item is started.
+    fn fail(&mut self, error: BatchError) {
+        self.stop.cancel();
+        self.error.get_or_insert(error);
+    }
+}

@@ -1,0 +1,9 @@
+//! What the commands do. Each operation takes options, uses the pipeline or the store, and returns a
+//! report that can be serialised; none of them prints.
+
+pub mod answer;
+pub mod batch;
+pub mod calls;
+pub mod cost;
+pub mod period;
+pub mod quote;

@@ -1,0 +1,86 @@
+//! What calls would use and cost, without making them (`--dry-run`).
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::domain::money::Money;
+use crate::domain::name::{ModelName, ProviderName, Target};
+use crate::domain::usage::Usage;
+use crate::pipeline::{Pipeline, Plan};
+use crate::policy::price::PriceBook;
+use crate::policy::tokens;
+
+/// The requests that would go to one model.
+#[derive(Debug, Clone, Serialize)]
+pub struct QuoteRow {
+    /// The model.
+    pub model: ModelName,
+    /// Who would answer.
+    pub provider: ProviderName,
+    /// How many requests.
+    pub requests: u64,
+    /// Input tokens, counted.
+    pub input_tokens: u64,
+    /// Output tokens at most: the requests' own limits, else the model's; null if there is neither.
+    pub max_output_tokens: Option<u64>,
+    /// What the input alone would cost; null without a price.
+    pub low_cost_usd: Option<Money>,
+    /// What it would cost with all output there can be; null without a price or a limit.
+    pub high_cost_usd: Option<Money>,
+}
+
+/// Quotes for any number of requests, summed by model.
+#[derive(Debug, Default)]
+pub struct Quote {
+    rows: BTreeMap<Target, QuoteRow>,
+}
+
+impl Quote {
+    /// Adds a request.
+    pub fn add(&mut self, pipeline: &Pipeline, plan: &Plan) {
+        let parts = pipeline.parts();
+        let one = quote(&parts.prices, plan, parts.clock.now());
+        match self.rows.get_mut(&plan.target) {
+            None => {
+                self.rows.insert(plan.target.clone(), one);
+            }
+            Some(row) => {
+                let both = |a: Option<Money>, b: Option<Money>| Some(a? + b?);
+                row.requests += one.requests;
+                row.input_tokens += one.input_tokens;
+                row.max_output_tokens = row.max_output_tokens.zip(one.max_output_tokens).map(|(a, b)| a + b);
+                row.low_cost_usd = both(row.low_cost_usd, one.low_cost_usd);
+                row.high_cost_usd = both(row.high_cost_usd, one.high_cost_usd);
+            }
+        }
+    }
+
+    /// A row a model.
+    pub fn into_rows(self) -> Vec<QuoteRow> {
+        self.rows.into_values().collect()
+    }
+}
+
+fn quote(prices: &PriceBook, plan: &Plan, now: DateTime<Utc>) -> QuoteRow {
+    let request = &plan.outgoing.request;
+    let model = plan.target.model.as_str();
+    let input_tokens = tokens::count_input(model, request.messages(), request.body().get("tools"));
+    let known_limit = || prices.get(&plan.target)?.max_output_tokens;
+    let max_output_tokens = request.output_limit().or_else(known_limit).map(|limit| limit.saturating_mul(request.answers()));
+    let tier = request.body().get("service_tier").and_then(serde_json::Value::as_str);
+    let cost = |output_tokens: u64| {
+        let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
+        prices.quote(&plan.target, input_tokens, tier, now)?.rates.cost(&usage)
+    };
+    QuoteRow {
+        model: plan.target.model.clone(),
+        provider: plan.target.provider.clone(),
+        requests: 1,
+        input_tokens,
+        max_output_tokens,
+        low_cost_usd: cost(0),
+        high_cost_usd: max_output_tokens.map_or_else(|| cost(0).filter(|_| cost(1) == cost(0)), cost),
+    }
+}

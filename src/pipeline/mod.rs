@@ -1,0 +1,247 @@
+//! The one path of every call.
+//!
+//! ```text
+//! decide    options and configuration become a plan: the target, the request as it is sent   (decide.rs)
+//! dispatch  attempts, each with its time limits, until the first delta; retries happen here  (dispatch.rs)
+//! pump      the rest of the answer goes to the reader, over a bounded channel                (pump.rs)
+//! observe   one record of the call goes to the store before the reader sees the end          (record.rs)
+//! ```
+//!
+//! A call runs in a task of its own that owns its record, so that it is settled whatever becomes of the
+//! caller: ^C, a reader that goes away, a closed pipe. [`Pipeline::finish`] waits for all of them.
+
+mod clock;
+mod decide;
+mod dispatch;
+mod pump;
+mod record;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use clock::Clock;
+pub use decide::Plan;
+use dispatch::Run;
+
+use crate::domain::call::{CallSummary, Origin, Status};
+use crate::domain::event::{Completion, Delta};
+use crate::domain::failure::Failure;
+use crate::domain::name::Target;
+use crate::domain::overrides::Overrides;
+use crate::domain::request::ChatRequest;
+use crate::domain::settings::Timeouts;
+use crate::policy::model::{Catalog, ModelError};
+use crate::policy::price::PriceBook;
+use crate::policy::retry::RetryPolicy;
+use crate::provider::{ProviderError, Registry};
+use crate::store::{StoreError, Writer};
+
+/// Everything a call needs, put together once by the command line.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where calls are recorded; nowhere with `--no-log`.
+    pub store: Option<Writer>,
+    /// Who answers.
+    pub providers: Registry,
+    /// Which models there are.
+    pub catalog: Catalog,
+    /// The model when neither the request nor its context names one.
+    pub default_model: Option<String>,
+    /// What tokens cost.
+    pub prices: PriceBook,
+    /// How often to try.
+    pub retry: RetryPolicy,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Makes calls.
+#[derive(Debug)]
+pub struct Pipeline {
+    parts: Arc<Parts>,
+    tasks: TaskTracker,
+}
+
+/// What a caller adds to a request.
+#[derive(Clone)]
+pub struct CallContext {
+    /// Which command calls.
+    pub origin: Origin,
+    /// What its options change in the request.
+    pub overrides: Arc<Overrides>,
+    /// Whom the call is for.
+    pub user: Option<String>,
+    /// Labels; the last of a key counts.
+    pub tags: Vec<(String, String)>,
+    /// Whether to ask for the answer in pieces.
+    pub streamed: bool,
+    /// Ends the call, which is then recorded as cancelled.
+    pub cancel: CancellationToken,
+    /// Hears what happens on the way.
+    pub notify: Arc<dyn Fn(Notice) + Send + Sync>,
+}
+
+/// Something worth saying while a call runs.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// An attempt failed and will be repeated.
+    Retrying {
+        /// Where it was sent.
+        target: Target,
+        /// What went wrong.
+        failure: Failure,
+        /// How long until the next attempt.
+        wait: std::time::Duration,
+    },
+}
+
+/// An answer that has begun.
+#[derive(Debug)]
+pub struct Answer {
+    events: mpsc::Receiver<AnswerEvent>,
+}
+
+/// What a reader sees of an answer.
+#[derive(Debug)]
+pub enum AnswerEvent {
+    /// A piece of it.
+    Delta(Delta),
+    /// Its end, after which nothing comes: the call is on the books.
+    End(Box<Outcome>),
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its record.
+    pub summary: CallSummary,
+    /// The answer, as far as it came.
+    pub completion: Option<Completion>,
+    /// Whether the record was written.
+    pub recorded: Result<(), StoreError>,
+}
+
+/// Why a call was not made: nothing was sent, and nothing is on the books.
+#[derive(Debug, thiserror::Error)]
+pub enum RefusedCall {
+    /// Neither an option nor the request nor configuration names a model.
+    #[error("no model was named and no provider has a key")]
+    NoModel,
+    /// The model is not to be found.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The provider cannot be used.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It was not tried.
+    #[error(transparent)]
+    Refused(#[from] RefusedCall),
+    /// It was tried, and is on the books.
+    #[error("{}", .0.message())]
+    Failed(Box<Outcome>),
+    /// Its task ended without an outcome, which only a bug can bring about.
+    #[error("the call was lost; this is a bug")]
+    Lost,
+}
+
+impl Outcome {
+    /// Whether the answer is whole.
+    pub fn is_whole(&self) -> bool {
+        self.summary.status == Status::Ok
+    }
+
+    /// Why it is not, in a line.
+    pub fn message(&self) -> &str {
+        self.summary.error.as_ref().map_or("the call failed", |error| &error.message)
+    }
+}
+
+impl Pipeline {
+    /// A pipeline of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), tasks: TaskTracker::new() }
+    }
+
+    /// What it was made of.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Plans a call without making it.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being sent.
+    pub fn plan(&self, request: ChatRequest, context: &CallContext) -> Result<Plan, RefusedCall> {
+        decide::plan(&self.parts, request, context)
+    }
+
+    /// Makes a call. Returns when its answer begins.
+    ///
+    /// # Errors
+    /// When it cannot be sent, and when all attempts failed before the first delta.
+    pub async fn call(&self, request: ChatRequest, context: CallContext) -> Result<Answer, CallError> {
+        let plan = self.plan(request, &context)?;
+        let (opened, opening) = oneshot::channel();
+        let run = Run::new(Arc::clone(&self.parts), plan, context);
+        self.tasks.spawn(run.drive(opened));
+        opening.await.map_err(|_| CallError::Lost)?.map_err(CallError::Failed)
+    }
+
+    /// Makes a call and waits for its end, whole or not.
+    ///
+    /// # Errors
+    /// When there is no outcome, because it was not sent.
+    pub async fn ask(&self, request: ChatRequest, context: CallContext) -> Result<Outcome, CallError> {
+        match self.call(request, context).await {
+            Ok(answer) => answer.collect().await,
+            Err(CallError::Failed(outcome)) => Ok(*outcome),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks that a model can be called: the one named, else the default.
+    pub fn check_model(&self, named: Option<&str>) -> Result<Target, RefusedCall> {
+        let (target, _) = decide::target(&self.parts, named)?;
+        Ok(target)
+    }
+
+    /// Waits until every call is on the books, and closes the store.
+    pub async fn finish(self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Some(store) = Arc::into_inner(self.parts).and_then(|parts| parts.store) {
+            store.close();
+        }
+    }
+}
+
+impl Answer {
+    /// The next event; nothing after the end.
+    pub async fn next(&mut self) -> Option<AnswerEvent> {
+        self.events.recv().await
+    }
+
+    /// Waits for the end and leaves out the pieces, which its outcome holds together.
+    ///
+    /// # Errors
+    /// [`CallError::Lost`] only.
+    pub async fn collect(mut self) -> Result<Outcome, CallError> {
+        loop {
+            match self.next().await {
+                Some(AnswerEvent::Delta(_)) => {}
+                Some(AnswerEvent::End(outcome)) => return Ok(*outcome),
+                None => return Err(CallError::Lost),
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Observe: what a call used and cost, and its one record.
+
+use std::collections::BTreeMap;
+
+use super::Outcome;
+use super::dispatch::{Run, millis};
+use super::pump::Seen;
+use crate::domain::call::{Call, CallFailure, CallSummary, Cost, CostStatus, Status};
+use crate::domain::event::Completion;
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::usage::Usage;
+use crate::policy::retry::{Retry, advise, error_kind};
+use crate::policy::tokens;
+
+/// How a call came to its end.
+pub(super) enum Ending {
+    /// With a whole answer.
+    Whole(Box<Completion>),
+    /// After its first delta.
+    Part(Seen, Failure),
+    /// Before its first delta.
+    Nothing(Failure),
+}
+
+/// Tokens, and how they are known.
+type KnownUsage = Option<(Usage, CostStatus)>;
+
+impl Run {
+    /// Puts the call on the books.
+    pub(super) async fn settle(mut self, ending: Ending) -> Outcome {
+        let failure = match &ending {
+            Ending::Whole(_) => None,
+            Ending::Part(_, failure) | Ending::Nothing(failure) => Some(failure.clone()),
+        };
+        self.end_attempt(failure.clone());
+        let status = status_of(&ending);
+        let (usage, completion) = self.usage(ending).await;
+        let cost = self.cost(usage, completion.as_ref());
+        let summary = CallSummary {
+            id: self.id,
+            started: self.started,
+            origin: self.context.origin,
+            target: self.plan.target.clone(),
+            user: self.context.user.take(),
+            tags: std::mem::take(&mut self.context.tags).into_iter().collect::<BTreeMap<_, _>>(),
+            status,
+            attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
+            usage: usage.map(|(usage, _)| usage),
+            cost,
+            latency_ms: millis(self.began.elapsed()),
+            first_token_ms: self.first_token.map(millis),
+            finish_reason: completion.as_ref().and_then(Completion::finish_reason).map(str::to_owned),
+            error: failure.as_ref().map(call_failure),
+        };
+        let recorded = self.record(&summary, completion.as_ref()).await;
+        Outcome { summary, completion, recorded }
+    }
+
+    /// The provider's usage; a count where it reports none; nothing where a count would be a guess.
+    async fn usage(&self, ending: Ending) -> (KnownUsage, Option<Completion>) {
+        match ending {
+            Ending::Whole(completion) => {
+                let usage = match completion.usage {
+                    Some(usage) => Some((usage, CostStatus::Exact)),
+                    None => Some((self.count(completion_text(&completion)).await, CostStatus::Estimated)),
+                };
+                (usage, Some(*completion))
+            }
+            Ending::Part(seen, _) => {
+                let usage = self.count(seen.all_text()).await;
+                let completion = seen.into_completion(self.plan.target.model.as_str());
+                (Some((usage, CostStatus::Partial)), Some(completion))
+            }
+            Ending::Nothing(failure) => {
+                let streaming = failure.kind == FailureKind::Cancelled && self.plan.outgoing.streamed;
+                let sent = self.attempts.last().and_then(|attempt| attempt.failure.as_ref());
+                let in_flight = sent.is_some_and(|failure| failure.kind == FailureKind::Cancelled);
+                let usage = if streaming && in_flight {
+                    Some((self.count(String::new()).await, CostStatus::Partial))
+                } else {
+                    None
+                };
+                (usage, None)
+            }
+        }
+    }
+
+    /// Counts the request and `output`, off the thread that the other calls run on.
+    async fn count(&self, output: String) -> Usage {
+        let model = self.plan.target.model.clone();
+        let request = self.plan.outgoing.request.clone();
+        let count = move || Usage {
+            input_tokens: tokens::count_input(model.as_str(), request.messages(), request.body().get("tools")),
+            output_tokens: tokens::count_text(model.as_str(), &output),
+            ..Usage::default()
+        };
+        tokio::task::spawn_blocking(count).await.unwrap_or_default()
+    }
+
+    fn cost(&self, usage: KnownUsage, completion: Option<&Completion>) -> Cost {
+        match usage {
+            Some((usage, status)) => {
+                let tier = completion.and_then(Completion::service_tier);
+                self.parts.prices.cost(&self.plan.target, &usage, status, tier, self.started)
+            }
+            None if self.attempts.iter().any(may_be_billed) => Cost::UNKNOWN,
+            None => Cost::NOTHING,
+        }
+    }
+
+    async fn record(
+        &self,
+        summary: &CallSummary,
+        completion: Option<&Completion>,
+    ) -> Result<(), crate::store::StoreError> {
+        let Some(store) = &self.parts.store else { return Ok(()) };
+        let call = Call {
+            summary: summary.clone(),
+            attempts: self.attempts.clone(),
+            request: self.plan.outgoing.body.to_vec(),
+            response: completion.map(|completion| completion.body.to_string().into_bytes()),
+        };
+        store.record(call).await
+    }
+}
+
+fn may_be_billed(attempt: &crate::domain::call::Attempt) -> bool {
+    attempt.failure.as_ref().is_none_or(Failure::may_be_billed)
+}
+
+fn status_of(ending: &Ending) -> Status {
+    match ending {
+        Ending::Whole(_) => Status::Ok,
+        Ending::Part(_, failure) | Ending::Nothing(failure) if failure.kind == FailureKind::Cancelled => {
+            Status::Cancelled
+        }
+        Ending::Part(..) => Status::Partial,
+        Ending::Nothing(_) => Status::Error,
+    }
+}
+
+fn call_failure(failure: &Failure) -> CallFailure {
+    CallFailure {
+        kind: error_kind(failure),
+        status: failure.status,
+        message: failure.message.clone(),
+        retryable: advise(failure).retry != Retry::No || failure.kind == FailureKind::Cancelled,
+    }
+}
+
+/// Text, reasoning and tool calls of every choice, for counting.
+fn completion_text(completion: &Completion) -> String {
+    let choices = completion.body["choices"].as_array().map_or(&[][..], Vec::as_slice);
+    let text = |choice: &serde_json::Value| {
+        let message = &choice["message"];
+        let calls = message.get("tool_calls").map(ToString::to_string).unwrap_or_default();
+        let reasoning = message["reasoning_content"].as_str().or(message["reasoning"].as_str()).unwrap_or_default();
+        format!("{reasoning}{}{calls}", crate::domain::event::text_of(&message["content"]))
+    };
+    choices.iter().map(text).collect()
+}

@@ -1,0 +1,162 @@
+//! Which model a user means: `NAME` or `PROVIDER/NAME`, against the providers there are and the models
+//! they list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::name::{ModelName, ProviderName, Target};
+
+/// The providers there are, each with the models it is known to have.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    models: BTreeMap<ProviderName, BTreeSet<ModelName>>,
+    complete: BTreeSet<ProviderName>,
+}
+
+/// Why a name is not a model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// Nobody lists it.
+    #[error("no model `{name}`")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The names most like it, best first.
+        nearest: Vec<String>,
+    },
+    /// Several providers list it.
+    #[error("model `{name}` is offered by more than one provider")]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// What to write instead.
+        choices: Vec<Target>,
+    },
+}
+
+impl Catalog {
+    /// Adds a provider, with or without known models.
+    pub fn add_provider(&mut self, provider: ProviderName) {
+        self.models.entry(provider).or_default();
+    }
+
+    /// Adds a model to a provider's list, if there is such a provider.
+    pub fn add_model(&mut self, provider: &ProviderName, model: ModelName) {
+        if let Some(models) = self.models.get_mut(provider) {
+            models.insert(model);
+        }
+    }
+
+    /// Says that a provider has the models it lists and no others.
+    pub fn mark_complete(&mut self, provider: ProviderName) {
+        self.complete.insert(provider);
+    }
+
+    /// The target that `name` means. The part before the first `/` is a provider if one of that name
+    /// exists, unless it does not list the rest and another provider lists the whole.
+    pub fn resolve(&self, name: &str) -> Result<Target, ModelError> {
+        let prefixed = self.prefixed(name);
+        if let Some(target) = prefixed.as_ref().filter(|target| self.lists(target)) {
+            return Ok(target.clone());
+        }
+        let mut whole = self.listing(name);
+        match (whole.len(), prefixed) {
+            (1, _) => Ok(whole.remove(0)),
+            (0, Some(target)) if !self.complete.contains(&target.provider) => Ok(target),
+            (0, _) => Err(ModelError::Unknown { name: name.to_owned(), nearest: self.nearest(name) }),
+            _ => Err(ModelError::Ambiguous { name: name.to_owned(), choices: whole }),
+        }
+    }
+
+    fn prefixed(&self, name: &str) -> Option<Target> {
+        let (provider, model) = name.split_once('/')?;
+        let (provider, _) = self.models.get_key_value(&ProviderName::from(provider))?;
+        (!model.is_empty()).then(|| Target { provider: provider.clone(), model: model.into() })
+    }
+
+    fn lists(&self, target: &Target) -> bool {
+        self.models.get(&target.provider).is_some_and(|models| models.contains(&target.model))
+    }
+
+    fn listing(&self, model: &str) -> Vec<Target> {
+        let model = ModelName::from(model);
+        let listing = self.models.iter().filter(|(_, models)| models.contains(&model));
+        listing.map(|(provider, _)| Target { provider: provider.clone(), model: model.clone() }).collect()
+    }
+
+    /// Up to three names that are spelt much like `name`.
+    fn nearest(&self, name: &str) -> Vec<String> {
+        const ALIKE: f64 = 0.75;
+        let wanted = name.to_lowercase();
+        let mut scored: Vec<(f64, String)> = Vec::new();
+        for (provider, models) in &self.models {
+            for model in models {
+                let full = format!("{provider}/{model}");
+                let bare = strsim::jaro_winkler(&wanted, &model.as_str().to_lowercase());
+                let likeness = bare.max(strsim::jaro_winkler(&wanted, &full.to_lowercase()));
+                if likeness >= ALIKE {
+                    let unique = self.listing(model.as_str()).len() == 1;
+                    scored.push((likeness, if unique { model.to_string() } else { full }));
+                }
+            }
+        }
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        scored.into_iter().take(3).map(|(_, name)| name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> Catalog {
+        let mut catalog = Catalog::default();
+        for (provider, models) in [
+            ("openai", &["gpt-5", "gpt-5-mini", "shared"][..]),
+            ("groq", &["openai/gpt-oss-120b", "shared"]),
+            ("ollama", &[]),
+            ("sim", &["echo"]),
+        ] {
+            catalog.add_provider(provider.into());
+            for model in models {
+                catalog.add_model(&provider.into(), (*model).into());
+            }
+        }
+        catalog.mark_complete("sim".into());
+        catalog
+    }
+
+    fn resolved(name: &str) -> Result<(String, String), ModelError> {
+        let target = catalog().resolve(name)?;
+        Ok((target.provider.to_string(), target.model.to_string()))
+    }
+
+    fn at(provider: &str, model: &str) -> Result<(String, String), ModelError> {
+        Ok((provider.to_owned(), model.to_owned()))
+    }
+
+    #[test]
+    fn names_find_their_provider() {
+        assert_eq!(resolved("gpt-5"), at("openai", "gpt-5"));
+        assert_eq!(resolved("openai/gpt-5"), at("openai", "gpt-5"));
+        assert_eq!(resolved("openai/gpt-oss-120b"), at("groq", "openai/gpt-oss-120b"));
+        assert_eq!(resolved("groq/openai/gpt-oss-120b"), at("groq", "openai/gpt-oss-120b"));
+        assert_eq!(resolved("openai/brand-new"), at("openai", "brand-new"));
+        assert_eq!(resolved("ollama/llama3:8b"), at("ollama", "llama3:8b"));
+    }
+
+    #[test]
+    fn what_nobody_lists_gets_suggestions() {
+        let Err(ModelError::Unknown { nearest, .. }) = resolved("gpt5-mini") else { panic!("resolved") };
+        assert_eq!(nearest[0], "gpt-5-mini");
+        assert!(matches!(resolved("who/knows"), Err(ModelError::Unknown { .. })));
+        assert!(matches!(resolved(""), Err(ModelError::Unknown { .. })));
+        assert!(matches!(resolved("sim/ehco"), Err(ModelError::Unknown { nearest, .. }) if nearest == ["echo"]));
+        assert!(matches!(resolved("openai/"), Err(ModelError::Unknown { .. })));
+    }
+
+    #[test]
+    fn what_two_list_is_ambiguous() {
+        assert!(matches!(resolved("shared"), Err(ModelError::Ambiguous { choices, .. }) if choices.len() == 2));
+        assert_eq!(resolved("groq/shared"), at("groq", "shared"));
+    }
+}

@@ -1,0 +1,258 @@
+//! HTTP for the adapters: one client a provider, and the translation of what goes wrong on the way into
+//! [`Failure`]s. Messages never carry a key, and of an address only its origin.
+
+use std::error::Error;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, Url, redirect};
+use serde_json::Value;
+
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::secret::Secret;
+use crate::domain::settings::{Key, ProviderSettings};
+
+/// The most that is read of a whole answer.
+const LARGEST_BODY: usize = 64 << 20;
+/// The most that is read of an error's body.
+const LARGEST_ERROR: usize = 64 << 10;
+/// The most that is shown of a provider's error message, in characters.
+const LONGEST_MESSAGE: usize = 300;
+
+/// Sends requests to one provider.
+#[derive(Debug)]
+pub(super) struct Http {
+    url: Url,
+    headers: HeaderMap,
+    key: Option<Secret>,
+    http2: bool,
+    connect_timeout: Duration,
+    /// Built on first use: commands that never call need none.
+    client: OnceLock<Client>,
+}
+
+impl Http {
+    /// A client for `path` below the provider's address. The key goes into a bearer header.
+    pub(super) fn new(
+        settings: &ProviderSettings,
+        path: &str,
+        connect_timeout: Duration,
+    ) -> Result<Self, String> {
+        let address = format!("{}{path}", settings.base_url.trim_end_matches('/'));
+        let url = Url::parse(&address).ok().filter(|url| url.has_host() && url.scheme().starts_with("http"));
+        let url = url.ok_or_else(|| "its base_url is not an http or https address".to_owned())?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &settings.headers {
+            let invalid = || format!("header `{name}` is not valid");
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| invalid())?;
+            headers.insert(name, HeaderValue::from_str(value).map_err(|_| invalid())?);
+        }
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let key = match &settings.key {
+            Key::Present(key) => Some(key.clone()),
+            Key::Missing(_) | Key::NotNeeded => None,
+        };
+        if let Some(key) = &key {
+            let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.reveal()))
+                .map_err(|_| "its key holds characters that no key has".to_owned())?;
+            bearer.set_sensitive(true);
+            headers.insert(reqwest::header::AUTHORIZATION, bearer);
+        }
+        Ok(Self { url, headers, key, http2: settings.http2, connect_timeout, client: OnceLock::new() })
+    }
+
+    /// Posts a body; returns the response once its head is there and says success.
+    pub(super) async fn post(&self, body: Bytes) -> Result<Response, Failure> {
+        let request = self.client()?.post(self.url.clone()).headers(self.headers.clone()).body(body);
+        let response = request.send().await.map_err(|error| self.failure(error, FailureKind::Dropped))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.refusal(response).await)
+    }
+
+    /// Reads a whole answer.
+    pub(super) async fn whole(&self, mut response: Response) -> Result<Bytes, Failure> {
+        let mut body = BytesMut::new();
+        while let Some(piece) =
+            response.chunk().await.map_err(|error| self.failure(error, FailureKind::Dropped))?
+        {
+            // The usual answer is one piece: it is passed on as it is.
+            if body.is_empty() && response.content_length() == Some(piece.len() as u64) {
+                return Ok(piece);
+            }
+            body.extend_from_slice(&piece);
+            if body.len() > LARGEST_BODY {
+                let message = format!("{} sent more than {} MiB", self.origin(), LARGEST_BODY >> 20);
+                return Err(Failure::new(FailureKind::BadResponse, message));
+            }
+        }
+        Ok(body.freeze())
+    }
+
+    /// What went wrong with a connection. `sent` is the kind where the request had gone out.
+    pub(super) fn failure(&self, error: reqwest::Error, sent: FailureKind) -> Failure {
+        let cause = root_cause(&error);
+        let (kind, what) = if error.is_connect() {
+            (FailureKind::Connect, "cannot connect to")
+        } else {
+            (sent, "lost the connection to")
+        };
+        let cause = if error.is_connect() && error.is_timeout() {
+            format!("no connection within {:?}", self.connect_timeout)
+        } else {
+            cause
+        };
+        Failure::new(kind, self.redact(&format!("{what} {}: {cause}", self.origin())))
+    }
+
+    /// Scheme, host and port, without whatever else an address may carry.
+    pub(super) fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
+    /// One line of bounded length without the key.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let clean = match &self.key {
+            Some(key) if !key.reveal().is_empty() => text.replace(key.reveal(), "***"),
+            _ => text.to_owned(),
+        };
+        let line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
+        match line.char_indices().nth(LONGEST_MESSAGE) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line,
+        }
+    }
+
+    fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let built = build_client(self.http2, self.connect_timeout)
+            .map_err(|reason| Failure::new(FailureKind::Connect, format!("no HTTP client: {reason}")))?;
+        Ok(self.client.get_or_init(|| built))
+    }
+
+    /// What a response that is not a success says.
+    async fn refusal(&self, mut response: Response) -> Failure {
+        let status = response.status();
+        let headers = response.headers().clone();
+        let mut body = Vec::new();
+        while let Ok(Some(piece)) = response.chunk().await {
+            body.extend_from_slice(&piece);
+            if body.len() > LARGEST_ERROR {
+                break;
+            }
+        }
+        let (message, code) = provider_error(&serde_json::from_slice(&body).unwrap_or_default());
+        let reason = message.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned());
+        let message = self.redact(&format!("{} answered {}: {reason}", self.origin(), status.as_u16()));
+        Failure {
+            status: Some(status.as_u16()),
+            code: code.map(|code| self.redact(&code)),
+            retry_after: retry_after(&headers),
+            should_retry: should_retry(&headers),
+            ..Failure::new(FailureKind::Http, message)
+        }
+    }
+}
+
+/// `{"error": {message, code, type}}` and what others make of it: a bare string, a list of one, no wrapper.
+pub(super) fn provider_error(body: &Value) -> (Option<String>, Option<String>) {
+    let body = body.get(0).unwrap_or(body);
+    let error = body.get("error").unwrap_or(body);
+    let text = |field: &str| error.get(field).and_then(Value::as_str).map(str::to_owned);
+    let message = error.as_str().map(str::to_owned).or_else(|| text("message")).or_else(|| text("detail"));
+    // A quota that is used up may be named by either; elsewhere the code is the finer word.
+    let exhausted = text("type").filter(|kind| crate::policy::retry::is_exhausted(kind));
+    (message, exhausted.or_else(|| text("code")).or_else(|| text("type")))
+}
+
+fn should_retry(headers: &HeaderMap) -> Option<bool> {
+    headers.get("x-should-retry")?.to_str().ok()?.parse().ok()
+}
+
+/// How long the provider asks to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date, which
+/// is compared with the provider's own clock where it shows it.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let seconds = |text: &str, unit: f64| Duration::try_from_secs_f64(text.parse::<f64>().ok()? * unit).ok();
+    if let Some(wait) = text("retry-after-ms").and_then(|ms| seconds(ms, 1e-3)) {
+        return Some(wait);
+    }
+    let asked = text(RETRY_AFTER.as_str())?;
+    seconds(asked, 1.0).or_else(|| {
+        let until = httpdate::parse_http_date(asked).ok()?;
+        let now = text(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
+        Some(until.duration_since(now.unwrap_or_else(SystemTime::now)).unwrap_or_default())
+    })
+}
+
+/// The innermost error: `Connection refused (os error 111)`.
+fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// A client that verifies servers against Mozilla's roots, which are compiled in: loading the system's
+/// would cost every command several milliseconds.
+fn build_client(http2: bool, connect_timeout: Duration) -> Result<Client, String> {
+    let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(connect_timeout)
+        .redirect(redirect::Policy::none())
+        .user_agent(concat!("llmops/", env!("CARGO_PKG_VERSION")));
+    let builder = if http2 { builder } else { builder.http1_only() };
+    builder.build().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn waits_are_read_in_every_form() {
+        let wait = |pairs: &[_]| retry_after(&headers(pairs));
+        assert_eq!(wait(&[("retry-after", "2")]), Some(Duration::from_secs(2)));
+        assert_eq!(wait(&[("retry-after", "1"), ("retry-after-ms", "250")]), Some(Duration::from_millis(250)));
+        let dated = [
+            ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("date", "Sun, 06 Nov 1994 08:49:30 GMT"),
+        ];
+        assert_eq!(wait(&dated), Some(Duration::from_secs(7)));
+        for nonsense in ["-1", "NaN", "inf", "1e300", "soon", ""] {
+            assert_eq!(wait(&[("retry-after", nonsense)]), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn errors_are_read_in_every_form() {
+        let read = |body: Value| provider_error(&body);
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(read(json!({"error": {"message": "m", "type": "t", "code": "c"}})), (some("m"), some("c")));
+        assert_eq!(read(json!({"error": {"message": "m", "type": "t", "code": null}})), (some("m"), some("t")));
+        assert_eq!(read(json!([{"error": {"message": "m", "code": 429}}])), (some("m"), None));
+        assert_eq!(read(json!({"error": "plain"})), (some("plain"), None));
+        assert_eq!(read(json!({"detail": "d"})), (some("d"), None));
+        let quota = json!({"error": {"message": "m", "type": "insufficient_quota", "code": "x"}});
+        assert_eq!(read(quota).1, some("insufficient_quota"));
+        assert_eq!(read(json!(5)), (None, None));
+    }
+}

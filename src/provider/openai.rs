@@ -1,0 +1,379 @@
+//! OpenAI's chat completions, and whatever is compatible with them. Nothing is translated, since the
+//! canonical request is this protocol; answers become events, and usage one convention.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use reqwest::Response;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Map, Value, json};
+
+use super::http::{Http, provider_error};
+use super::sse::SseReader;
+use super::{EventStream, Outgoing, Provider};
+use crate::domain::event::{Completion, Delta, Event, text_of};
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::settings::ProviderSettings;
+use crate::domain::usage::Usage;
+
+/// One OpenAI-compatible endpoint.
+#[derive(Debug)]
+pub(super) struct OpenAi {
+    http: Arc<Http>,
+}
+
+impl OpenAi {
+    pub(super) fn new(settings: &ProviderSettings, connect_timeout: Duration) -> Result<Self, String> {
+        let http = Http::new(settings, "/chat/completions", connect_timeout)?;
+        Ok(Self { http: Arc::new(http) })
+    }
+}
+
+impl Provider for OpenAi {
+    fn open<'a>(&'a self, outgoing: &'a Outgoing, _attempt: u32) -> BoxFuture<'a, Result<EventStream, Failure>> {
+        async {
+            let response = self.http.post(outgoing.body.clone()).await?;
+            // A server may ignore `stream`, either way: its answer says what it is.
+            if is_event_stream(&response) {
+                return Ok(stream_events(Arc::clone(&self.http), response));
+            }
+            let body = self.http.whole(response).await?;
+            let events = whole_body(&body).map_err(|message| {
+                let message = self.http.redact(&format!("{} {message}", self.http.origin()));
+                Failure::new(FailureKind::BadResponse, message)
+            })?;
+            Ok(stream::iter(events.map(Ok)).boxed())
+        }
+        .boxed()
+    }
+}
+
+fn is_event_stream(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
+}
+
+/// A whole body is a short stream: one delta and the end.
+fn whole_body(body: &[u8]) -> Result<[Event; 2], String> {
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|_| format!("answered 200 with something that is not JSON: {}", glimpse(body)))?;
+    if !body["choices"].as_array().is_some_and(|choices| !choices.is_empty()) {
+        return Err(match provider_error(&body) {
+            (Some(message), _) => format!("answered 200 with an error: {message}"),
+            _ => format!("answered 200 without choices: {}", glimpse(body.to_string().as_bytes())),
+        });
+    }
+    let delta = delta_of(0, &body["choices"][0]["message"]);
+    let usage = usage_of(&body["usage"]);
+    Ok([Event::Delta(delta), Event::Done(Box::new(Completion { body, usage }))])
+}
+
+/// The beginning of something, for an error message.
+fn glimpse(body: &[u8]) -> String {
+    const GLIMPSE: usize = 60;
+    let text = String::from_utf8_lossy(&body[..body.len().min(GLIMPSE * 4)]);
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(GLIMPSE).collect();
+    if text.trim().is_empty() { "(nothing)".to_owned() } else { format!("`{}`", text.trim()) }
+}
+
+/// The parts of a message, or of a chunk's delta, that a reader sees.
+fn delta_of(choice: u64, message: &Value) -> Delta {
+    let mut text = text_of(&message["content"]);
+    text.push_str(message["refusal"].as_str().unwrap_or_default());
+    // DeepSeek and xAI call it reasoning_content; Groq, OpenRouter and Ollama reasoning.
+    let reasoning = ["reasoning_content", "reasoning"].iter().find_map(|field| message[*field].as_str());
+    Delta {
+        choice,
+        text,
+        reasoning: reasoning.unwrap_or_default().to_owned(),
+        tool_calls: message["tool_calls"].as_array().cloned().unwrap_or_default(),
+    }
+}
+
+/// Usage in the one convention: cached and cache-written tokens inside the input, reasoning inside the output.
+fn usage_of(usage: &Value) -> Option<Usage> {
+    let count = |value: &Value| value.as_u64().unwrap_or(0);
+    let input_tokens = usage["prompt_tokens"].as_u64()?;
+    let (input, output) = (&usage["prompt_tokens_details"], &usage["completion_tokens_details"]);
+    let completion = count(&usage["completion_tokens"]);
+    let reasoning_tokens = count(&output["reasoning_tokens"]);
+    // xAI and Gemini report reasoning beside the completion; their total tells.
+    let beside = usage["total_tokens"].as_u64() == input_tokens.checked_add(completion)?.checked_add(reasoning_tokens);
+    Some(Usage {
+        input_tokens,
+        // DeepSeek's older name for it is at the top level.
+        cached_input_tokens: count(&input["cached_tokens"]).max(count(&usage["prompt_cache_hit_tokens"])),
+        cache_write_tokens: count(&input["cache_write_tokens"]),
+        cache_write_1h_tokens: 0,
+        output_tokens: if beside { completion + reasoning_tokens } else { completion },
+        reasoning_tokens,
+        audio_tokens: count(&input["audio_tokens"]).saturating_add(count(&output["audio_tokens"])),
+    })
+}
+
+/// A response that comes in pieces.
+struct Reading {
+    http: Arc<Http>,
+    response: Response,
+    decoder: StreamDecoder,
+    ready: VecDeque<Result<Event, Failure>>,
+    ended: bool,
+}
+
+fn stream_events(http: Arc<Http>, response: Response) -> EventStream {
+    let decoder = StreamDecoder::default();
+    let reading = Reading { http, response, decoder, ready: VecDeque::new(), ended: false };
+    stream::unfold(reading, |mut reading| async {
+        let event = reading.next().await?;
+        Some((event, reading))
+    })
+    .boxed()
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<Result<Event, Failure>> {
+        while self.ready.is_empty() && !self.ended {
+            let decoded = match self.response.chunk().await {
+                Ok(Some(piece)) => self.decoder.feed(&piece),
+                Ok(None) => self.decoder.finish(),
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(self.http.failure(error, FailureKind::Stream)));
+                }
+            };
+            self.ended = decoded.iter().any(|event| !matches!(event, Ok(Event::Delta(_))));
+            let http = &self.http;
+            self.ready.extend(decoded.into_iter().map(|event| event.map_err(|failure| locate(http, failure))));
+        }
+        self.ready.pop_front()
+    }
+}
+
+/// Says whose stream failed.
+fn locate(http: &Http, failure: Failure) -> Failure {
+    Failure { message: http.redact(&format!("{} {}", http.origin(), failure.message)), ..failure }
+}
+
+/// Turns the bytes of a stream into events. Pure: where they were split does not matter.
+#[derive(Debug, Default)]
+struct StreamDecoder {
+    sse: SseReader,
+    body: Assembly,
+    ended: bool,
+}
+
+impl StreamDecoder {
+    fn feed(&mut self, piece: &[u8]) -> Vec<Result<Event, Failure>> {
+        let mut events = Vec::new();
+        match self.sse.feed(piece) {
+            Ok(payloads) => payloads.iter().for_each(|data| events.extend(self.decode(data))),
+            Err(error) => events.push(Err(broken(format!("sent {error}")))),
+        }
+        events
+    }
+
+    /// The connection ended. A missing `[DONE]` is forgiven where every choice had said that it was finished.
+    fn finish(&mut self) -> Vec<Result<Event, Failure>> {
+        let last = self.sse.finish();
+        let mut events: Vec<_> = last.and_then(|data| self.decode(&data)).into_iter().collect();
+        if !self.ended && !events.iter().any(Result::is_err) {
+            events.push(match self.body.is_finished() {
+                true => Ok(self.done()),
+                false => Err(broken("ended its stream before the answer was finished".into())),
+            });
+        }
+        events
+    }
+
+    fn decode(&mut self, data: &str) -> Option<Result<Event, Failure>> {
+        if self.ended || data.trim().is_empty() {
+            return None;
+        }
+        if data.trim() == "[DONE]" {
+            return Some(match self.body.has_choices() {
+                true => Ok(self.done()),
+                false => Err(broken("sent a stream without an answer".into())),
+            });
+        }
+        let chunk = match serde_json::from_str::<Value>(data) {
+            Ok(Value::Object(chunk)) => chunk,
+            _ => {
+                let glimpse = glimpse(data.as_bytes());
+                return Some(Err(broken(format!("sent something in its stream that is not a chunk: {glimpse}"))));
+            }
+        };
+        if chunk.get("error").is_some_and(|error| !error.is_null()) {
+            let (message, code) = provider_error(&Value::Object(chunk));
+            let message = format!("sent an error in its stream: {}", message.unwrap_or_default());
+            return Some(Err(Failure { code, ..broken(message) }));
+        }
+        let deltas = self.body.add(chunk);
+        deltas.has_content().then_some(Ok(Event::Delta(deltas)))
+    }
+
+    fn done(&mut self) -> Event {
+        self.ended = true;
+        let body = std::mem::take(&mut self.body).into_body();
+        let usage = usage_of(&body["usage"]);
+        Event::Done(Box::new(Completion { body, usage }))
+    }
+}
+
+fn broken(message: String) -> Failure {
+    Failure::new(FailureKind::Stream, message)
+}
+
+/// A `chat.completion` that is being put together from chunks.
+#[derive(Debug, Default)]
+struct Assembly {
+    fields: Map<String, Value>,
+    choices: Vec<Map<String, Value>>,
+}
+
+/// The most choices, and the most tool calls of one, that a stream can make us hold.
+const MOST_PARTS: u64 = 1_024;
+
+impl Assembly {
+    fn has_choices(&self) -> bool {
+        !self.choices.is_empty()
+    }
+
+    fn is_finished(&self) -> bool {
+        let finished = |choice: &Map<String, Value>| choice.get("finish_reason").is_some_and(Value::is_string);
+        self.has_choices() && self.choices.iter().all(finished)
+    }
+
+    /// Adds a chunk and returns what is new in it. With several choices a chunk carries one at a time.
+    fn add(&mut self, mut chunk: Map<String, Value>) -> Delta {
+        let mut news = Delta::default();
+        if let Some(Value::Array(choices)) = chunk.remove("choices") {
+            for choice in choices {
+                if let Value::Object(choice) = choice {
+                    let delta = self.add_choice(choice);
+                    if delta.has_content() {
+                        merge_delta(&mut news, delta);
+                    }
+                }
+            }
+        }
+        for (field, value) in chunk {
+            if !value.is_null() || !self.fields.contains_key(&field) {
+                self.fields.insert(field, value);
+            }
+        }
+        news
+    }
+
+    fn add_choice(&mut self, mut choice: Map<String, Value>) -> Delta {
+        let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
+        if index >= MOST_PARTS {
+            return Delta::default();
+        }
+        let message = choice.remove("delta").unwrap_or_default();
+        let delta = delta_of(index, &message);
+        let slot = usize::try_from(index).unwrap_or(0);
+        if self.choices.len() <= slot {
+            self.choices.resize_with(slot + 1, Map::new);
+        }
+        let held = &mut self.choices[slot];
+        merge_message(held.entry("message").or_insert_with(|| json!({})), message);
+        for (field, value) in choice {
+            match (held.get_mut(&field), value) {
+                (Some(_), Value::Null) => {}
+                // logprobs: {"content": [...]} grows chunk by chunk
+                (Some(Value::Object(old)), Value::Object(new)) => extend_lists(old, new),
+                (_, value) => {
+                    held.insert(field, value);
+                }
+            }
+        }
+        delta
+    }
+
+    fn into_body(self) -> Value {
+        let mut body = self.fields;
+        body.insert("object".into(), "chat.completion".into());
+        let number = |(index, mut choice): (usize, Map<String, Value>)| {
+            choice.insert("index".into(), index.into());
+            Value::Object(choice)
+        };
+        body.insert("choices".into(), self.choices.into_iter().enumerate().map(number).collect());
+        Value::Object(body)
+    }
+}
+
+fn merge_delta(into: &mut Delta, delta: Delta) {
+    into.choice = delta.choice;
+    into.text.push_str(&delta.text);
+    into.reasoning.push_str(&delta.reasoning);
+    into.tool_calls.extend(delta.tool_calls);
+}
+
+/// Adds a chunk's `delta` to a message: texts grow, lists are extended, tool calls meet by their index.
+fn merge_message(message: &mut Value, delta: Value) {
+    let (Value::Object(message), Value::Object(delta)) = (message, delta) else { return };
+    for (field, value) in delta {
+        match (message.get_mut(&field), value) {
+            (Some(_), Value::Null) => {}
+            (Some(held), Value::Array(calls)) if field == "tool_calls" => merge_tool_calls(held, calls),
+            (None, Value::Array(calls)) if field == "tool_calls" => {
+                merge_tool_calls(message.entry(field).or_insert_with(|| json!([])), calls);
+            }
+            (Some(Value::String(text)), Value::String(more)) if field != "role" => text.push_str(&more),
+            (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
+            (_, value) => {
+                message.insert(field, value);
+            }
+        }
+    }
+}
+
+fn merge_tool_calls(held: &mut Value, pieces: Vec<Value>) {
+    let Value::Array(calls) = held else { return };
+    for piece in pieces {
+        let Value::Object(mut piece) = piece else { continue };
+        let next = calls.len() as u64;
+        let index = piece.remove("index").and_then(|index| index.as_u64()).unwrap_or(next);
+        if index >= MOST_PARTS {
+            continue;
+        }
+        let slot = usize::try_from(index).unwrap_or(0);
+        if calls.len() <= slot {
+            calls.resize_with(slot + 1, || json!({}));
+        }
+        if let Value::Object(call) = &mut calls[slot] {
+            merge_tool_call(call, piece);
+        }
+    }
+}
+
+/// Of a tool call only the arguments grow; its id, type and name come once.
+fn merge_tool_call(call: &mut Map<String, Value>, piece: Map<String, Value>) {
+    for (field, value) in piece {
+        match (call.get_mut(&field), value) {
+            (Some(_), Value::Null) => {}
+            (Some(Value::Object(function)), Value::Object(more)) => merge_tool_call(function, more),
+            (Some(Value::String(arguments)), Value::String(more)) if field == "arguments" => {
+                arguments.push_str(&more);
+            }
+            (_, value) => {
+                call.insert(field, value);
+            }
+        }
+    }
+}
+
+fn extend_lists(old: &mut Map<String, Value>, new: Map<String, Value>) {
+    for (field, value) in new {
+        match (old.get_mut(&field), value) {
+            (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
+            (Some(_), Value::Null) => {}
+            (_, value) => {
+                old.insert(field, value);
+            }
+        }
+    }
+}

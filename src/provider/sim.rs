@@ -1,0 +1,191 @@
+//! A simulator of a provider, inside the program: for trying things out offline, for tests, and for
+//! failure drills. Same request, same answer; faults depend on the seed, the request and the attempt, so
+//! that a retry can succeed. It counts tokens with a real tokenizer, as a provider would, and reports them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{EventStream, Outgoing, Provider};
+use crate::domain::event::{Completion, Delta, Event, text_of};
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::request::ChatRequest;
+use crate::domain::settings::{SimModel, SimProfile, SimSettings};
+use crate::domain::usage::Usage;
+use crate::policy::{template, tokens};
+
+/// Characters of a piece of a streamed answer, which counts as a token where tokens have a speed.
+const PIECE: usize = 4;
+
+/// The simulator.
+#[derive(Debug)]
+pub(super) struct Sim {
+    settings: SimSettings,
+}
+
+/// The ways in which it can fail, in the order in which their rates are added up.
+enum Fault {
+    RateLimit,
+    Error,
+    Timeout,
+    Drop,
+    Cut,
+}
+
+impl Sim {
+    pub(super) fn new(settings: SimSettings) -> Self {
+        Self { settings }
+    }
+
+    async fn answer(&self, outgoing: &Outgoing, attempt: u32) -> Result<EventStream, Failure> {
+        let model = self.settings.models.get(outgoing.model.as_str());
+        let profile = model.map_or(self.settings.profile, |model| model.profile);
+        let fault = self.fault(profile, &outgoing.body, attempt);
+        sleep(profile.latency).await;
+        match fault {
+            Some(Fault::RateLimit) => Err(Failure {
+                status: Some(429),
+                code: Some("rate_limit_exceeded".into()),
+                retry_after: Some(Duration::from_secs(1)),
+                ..Failure::new(FailureKind::Http, "sim answered 429: simulated rate limit")
+            }),
+            Some(Fault::Error) => Err(Failure {
+                status: Some(500),
+                ..Failure::new(FailureKind::Http, "sim answered 500: simulated error")
+            }),
+            Some(Fault::Timeout) => std::future::pending().await,
+            Some(Fault::Drop) => {
+                Err(Failure::new(FailureKind::Dropped, "lost the connection to sim: simulated drop"))
+            }
+            cut => {
+                let answer = answer_text(model, outgoing)?;
+                let completion = completion(outgoing, &answer);
+                Ok(play(&answer, completion, profile, outgoing.streamed, cut.is_some()))
+            }
+        }
+    }
+
+    fn fault(&self, profile: SimProfile, body: &[u8], attempt: u32) -> Option<Fault> {
+        let seed = self.settings.seed ^ hash(body) ^ u64::from(attempt).rotate_left(32);
+        let mut dice = fastrand::Rng::with_seed(seed).f64();
+        let faults = [
+            (profile.rate_limit, Fault::RateLimit),
+            (profile.error, Fault::Error),
+            (profile.timeout, Fault::Timeout),
+            (profile.drop, Fault::Drop),
+            (profile.cut, Fault::Cut),
+        ];
+        faults.into_iter().find_map(|(rate, fault)| {
+            dice -= rate;
+            (dice < 0.0).then_some(fault)
+        })
+    }
+}
+
+impl Provider for Sim {
+    fn open<'a>(&'a self, outgoing: &'a Outgoing, attempt: u32) -> BoxFuture<'a, Result<EventStream, Failure>> {
+        self.answer(outgoing, attempt).boxed()
+    }
+}
+
+/// FNV-1a, which unlike the standard library's hashes is the same in every version.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The model's own answer, or an echo, no longer than the request allows.
+fn answer_text(model: Option<&SimModel>, outgoing: &Outgoing) -> Result<String, Failure> {
+    let request = &outgoing.request;
+    let name = outgoing.model.as_str();
+    let text = match model.and_then(|model| model.answer.as_deref()) {
+        None => request.last_user_text(),
+        Some(source) => {
+            template::render(&format!("sim.models.{name}.answer"), source, variables(request, name)).map_err(
+                |error| Failure {
+                    status: Some(400),
+                    ..Failure::new(FailureKind::Http, format!("sim answered 400: {error}"))
+                },
+            )?
+        }
+    };
+    Ok(match request.output_limit() {
+        Some(limit) => tokens::prefix(name, &text, limit).to_owned(),
+        None => text,
+    })
+}
+
+fn variables(request: &ChatRequest, model: &str) -> Value {
+    let system = request.messages().iter().find(|message| message["role"] == "system");
+    json!({
+        "prompt": request.last_user_text(),
+        "system": system.map(|message| text_of(&message["content"])).unwrap_or_default(),
+        "messages": request.messages(),
+        "model": model,
+    })
+}
+
+fn completion(outgoing: &Outgoing, answer: &str) -> Completion {
+    let (request, model) = (&outgoing.request, outgoing.model.as_str());
+    let usage = Usage {
+        input_tokens: tokens::count_input(model, request.messages(), request.body().get("tools")),
+        output_tokens: tokens::count_text(model, answer) * request.answers(),
+        ..Usage::default()
+    };
+    let finish_reason = if request.output_limit() == Some(usage.output_tokens) { "length" } else { "stop" };
+    let choices = (0..request.answers()).map(|index| {
+        let message = json!({"role": "assistant", "content": answer});
+        json!({"index": index, "message": message, "finish_reason": finish_reason})
+    });
+    let body = json!({
+        "id": format!("sim-{:016x}", hash(&outgoing.body)),
+        "object": "chat.completion",
+        "model": model,
+        "choices": choices.collect::<Vec<_>>(),
+        "usage": {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+        },
+    });
+    Completion { body, usage: Some(usage) }
+}
+
+/// Sends the answer at the profile's speed: in pieces if it is streamed, else as one. A cut answer ends
+/// half way.
+fn play(answer: &str, completion: Completion, profile: SimProfile, streamed: bool, cut: bool) -> EventStream {
+    let letters: Vec<char> = answer.chars().collect();
+    let mut pieces: VecDeque<String> = letters.chunks(PIECE).map(|piece| piece.iter().collect()).collect();
+    let speed = if profile.tps > 0.0 { 1.0 / profile.tps } else { 0.0 };
+    if cut {
+        pieces.truncate(if streamed { pieces.len() / 2 } else { 0 });
+    } else if !streamed {
+        let tokens = pieces.len();
+        pieces = VecDeque::from([answer.to_owned()]);
+        return paced(pieces, speed * tokens as f64, Ok(completion));
+    }
+    let broken = Failure::new(FailureKind::Stream, "sim ended its stream before the answer was finished");
+    paced(pieces, speed, if cut { Err(broken) } else { Ok(completion) })
+}
+
+fn paced(pieces: VecDeque<String>, seconds: f64, end: Result<Completion, Failure>) -> EventStream {
+    let pause = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    stream::unfold((pieces, Some(end)), move |(mut pieces, mut end)| async move {
+        let event = match pieces.pop_front() {
+            Some(text) => {
+                if !pause.is_zero() {
+                    sleep(pause).await;
+                }
+                Ok(Event::Delta(Delta { text, ..Delta::default() }))
+            }
+            None => end.take()?.map(|completion| Event::Done(Box::new(completion))),
+        };
+        Some((event, (pieces, end)))
+    })
+    .boxed()
+}

@@ -1,0 +1,285 @@
+//! Calls, their attempts, tags and bodies.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+use super::bodies::unpack;
+use super::error::StoreError;
+use super::open::Reader;
+use super::spend::count;
+use super::writer::Desk;
+use crate::domain::call::{
+    Attempt, Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Origin, Status,
+};
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::money::Money;
+use crate::domain::name::Target;
+use crate::domain::usage::Usage;
+
+/// Which calls to list, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct CallSelection {
+    /// At most this many.
+    pub last: Option<u64>,
+}
+
+/// What a prefix of an id leads to.
+#[derive(Debug)]
+pub enum CallLookup {
+    /// Exactly one call.
+    Found(Box<Call>),
+    /// None.
+    Missing,
+    /// Several, of which these are the newest.
+    Ambiguous(Vec<CallId>),
+}
+
+const COLUMNS: &str = "seq, id, started_us, origin, provider, model, user, status, attempts,
+    input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
+    reasoning_tokens, audio_tokens, cost_nanos, cost_status, price_version, latency_ms,
+    first_token_ms, finish_reason, error_kind, error_status, error_message, error_retryable";
+
+pub(super) fn insert(desk: &mut Desk, call: &Call) -> rusqlite::Result<()> {
+    let seq = insert_summary(&desk.connection, &call.summary)?;
+    for (number, attempt) in (1_i64..).zip(&call.attempts) {
+        insert_attempt(&desk.connection, seq, number, attempt)?;
+    }
+    for (key, value) in &call.summary.tags {
+        let mut tag = desk.connection.prepare_cached("INSERT INTO tags VALUES (?1, ?2, ?3)")?;
+        tag.execute(params![seq, key, value])?;
+    }
+    insert_bodies(desk, seq, call)
+}
+
+fn insert_summary(connection: &Connection, call: &CallSummary) -> rusqlite::Result<i64> {
+    const INSERT: &str = "INSERT INTO calls VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+        ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)";
+    let tokens = |class: fn(&Usage) -> u64| call.usage.as_ref().map(class).map(count);
+    let error = call.error.as_ref();
+    connection.prepare_cached(INSERT)?.execute(params![
+        call.id.0.as_bytes(),
+        call.started.timestamp_micros(),
+        call.origin.as_str(),
+        call.target.provider.as_str(),
+        call.target.model.as_str(),
+        call.user,
+        call.status.as_str(),
+        call.attempts,
+        tokens(|usage| usage.input_tokens),
+        tokens(|usage| usage.cached_input_tokens),
+        tokens(|usage| usage.cache_write_tokens),
+        tokens(|usage| usage.cache_write_1h_tokens),
+        tokens(|usage| usage.output_tokens),
+        tokens(|usage| usage.reasoning_tokens),
+        tokens(|usage| usage.audio_tokens),
+        call.cost.amount.map(Money::nanos),
+        call.cost.status.as_str(),
+        call.cost.price_version,
+        count(call.latency_ms),
+        call.first_token_ms.map(count),
+        call.finish_reason,
+        error.map(|error| error.kind.as_str()),
+        error.and_then(|error| error.status),
+        error.map(|error| &error.message),
+        error.map(|error| error.retryable),
+    ])?;
+    Ok(connection.last_insert_rowid())
+}
+
+fn insert_attempt(connection: &Connection, seq: i64, number: i64, attempt: &Attempt) -> rusqlite::Result<()> {
+    const INSERT: &str = "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let failure = attempt.failure.as_ref();
+    connection.prepare_cached(INSERT)?.execute(params![
+        seq,
+        number,
+        attempt.target.provider.as_str(),
+        attempt.target.model.as_str(),
+        count(attempt.offset_ms),
+        count(attempt.duration_ms),
+        failure.map(|failure| failure.kind.as_str()),
+        failure.and_then(|failure| failure.status),
+        failure.and_then(|failure| failure.code.as_deref()),
+        failure.map(|failure| &failure.message),
+    ])?;
+    Ok(())
+}
+
+fn insert_bodies(desk: &mut Desk, seq: i64, call: &Call) -> rusqlite::Result<()> {
+    let mut pack = |body: &[u8]| {
+        desk.packer.pack(body).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+    };
+    let request = pack(&call.request)?;
+    let response = call.response.as_deref().map(pack).transpose()?;
+    let mut insert = desk.connection.prepare_cached("INSERT INTO bodies VALUES (?1, ?2, ?3)")?;
+    insert.execute(params![seq, request, response])?;
+    Ok(())
+}
+
+impl Reader {
+    /// The calls selected, newest first.
+    pub fn calls(&self, selection: &CallSelection) -> Result<Vec<CallSummary>, StoreError> {
+        let query = format!("SELECT {COLUMNS} FROM calls ORDER BY id DESC LIMIT ?1");
+        let limit = selection.last.map_or(-1, count);
+        self.read(|connection| {
+            let mut query = connection.prepare(&query)?;
+            let rows = query.query_map([limit], |row| with_tags(connection, row))?;
+            rows.map(|row| row.map(|(_, summary)| summary)).collect()
+        })
+    }
+
+    /// The call whose id begins with `prefix` (hexadecimal, hyphens as in the id or left out).
+    pub fn call(&self, prefix: &str) -> Result<CallLookup, StoreError> {
+        let Some((low, high)) = id_range(prefix) else { return Ok(CallLookup::Missing) };
+        const QUERY: &str = "SELECT id FROM calls WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 5";
+        self.read(|connection| {
+            let mut query = connection.prepare(QUERY)?;
+            let ids = query.query_map([&low[..], &high[..]], |row| row.get(0))?;
+            match ids.collect::<rusqlite::Result<Vec<CallId>>>()?.as_slice() {
+                [] => Ok(CallLookup::Missing),
+                [id] => whole_call(connection, *id).map(|call| CallLookup::Found(Box::new(call))),
+                several => Ok(CallLookup::Ambiguous(several.to_vec())),
+            }
+        })
+    }
+}
+
+/// The lowest and the highest id that begin with these digits.
+fn id_range(prefix: &str) -> Option<([u8; 16], [u8; 16])> {
+    let digits: String = prefix.chars().filter(|c| *c != '-').collect();
+    let hexadecimal = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    if digits.is_empty() || digits.len() > 32 || !hexadecimal {
+        return None;
+    }
+    let id = |filled: &str| u128::from_str_radix(filled, 16).ok().map(u128::to_be_bytes);
+    Some((id(&format!("{digits:0<32}"))?, id(&format!("{digits:f<32}"))?))
+}
+
+fn whole_call(connection: &Connection, id: CallId) -> rusqlite::Result<Call> {
+    let query = format!("SELECT {COLUMNS} FROM calls WHERE id = ?1");
+    let row = |row: &Row<'_>| with_tags(connection, row);
+    let (seq, summary) = connection.query_row(&query, [id.0.as_bytes()], row)?;
+    let bodies: Option<(Body, Option<Body>)> = connection
+        .query_row("SELECT request, response FROM bodies WHERE call = ?1", [seq], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let (request, response) = bodies.map_or((Vec::new(), None), |(request, response)| {
+        (request.0, response.map(|response| response.0))
+    });
+    Ok(Call { summary, attempts: attempts(connection, seq)?, request, response })
+}
+
+/// A packed body, unpacked on the way out.
+struct Body(Vec<u8>);
+
+impl FromSql for Body {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        unpack(value.as_blob()?).map(Self).map_err(|error| FromSqlError::Other(error.into()))
+    }
+}
+
+impl FromSql for CallId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let id = Uuid::from_slice(value.as_blob()?);
+        id.map(Self).map_err(|error| FromSqlError::Other(error.into()))
+    }
+}
+
+/// One of the words an enum is written as.
+struct Word<T>(T);
+
+impl<T: std::str::FromStr<Err = String>> FromSql for Word<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map(Self).map_err(|error: String| FromSqlError::Other(error.into()))
+    }
+}
+
+fn attempts(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Attempt>> {
+    const QUERY: &str = "SELECT provider, model, offset_ms, duration_ms, failure_kind, status, code, message
+        FROM attempts WHERE call = ?1 ORDER BY number";
+    connection.prepare(QUERY)?.query_map([seq], attempt_of)?.collect()
+}
+
+fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+    let kind: Option<Word<FailureKind>> = row.get(4)?;
+    let failure = match kind {
+        Some(kind) => Some(Failure {
+            status: row.get(5)?,
+            code: row.get(6)?,
+            ..Failure::new(kind.0, row.get::<_, String>(7)?)
+        }),
+        None => None,
+    };
+    Ok(Attempt {
+        target: target_of(row, 0)?,
+        offset_ms: row.get(2)?,
+        duration_ms: row.get(3)?,
+        failure,
+    })
+}
+
+fn target_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Target> {
+    let (provider, model): (String, String) = (row.get(at)?, row.get(at + 1)?);
+    Ok(Target { provider: provider.into(), model: model.into() })
+}
+
+fn with_tags(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(i64, CallSummary)> {
+    let (seq, mut summary) = summary_of(row)?;
+    let mut query = connection.prepare_cached("SELECT key, value FROM tags WHERE call = ?1")?;
+    let tags = query.query_map([seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    summary.tags = tags.collect::<rusqlite::Result<BTreeMap<String, String>>>()?;
+    Ok((seq, summary))
+}
+
+/// A row of `COLUMNS`, in their order.
+fn summary_of(row: &Row<'_>) -> rusqlite::Result<(i64, CallSummary)> {
+    let started: i64 = row.get(2)?;
+    let summary = CallSummary {
+        id: row.get(1)?,
+        started: DateTime::from_timestamp_micros(started).unwrap_or_default(),
+        origin: row.get::<_, Word<Origin>>(3)?.0,
+        target: target_of(row, 4)?,
+        user: row.get(6)?,
+        tags: BTreeMap::new(),
+        status: row.get::<_, Word<Status>>(7)?.0,
+        attempts: row.get(8)?,
+        usage: usage_of(row)?,
+        cost: Cost {
+            amount: row.get::<_, Option<i64>>(16)?.map(Money::from_nanos),
+            status: row.get::<_, Word<CostStatus>>(17)?.0,
+            price_version: row.get(18)?,
+        },
+        latency_ms: row.get(19)?,
+        first_token_ms: row.get(20)?,
+        finish_reason: row.get(21)?,
+        error: error_of(row)?,
+    };
+    Ok((row.get(0)?, summary))
+}
+
+fn usage_of(row: &Row<'_>) -> rusqlite::Result<Option<Usage>> {
+    let Some(input_tokens) = row.get(9)? else { return Ok(None) };
+    Ok(Some(Usage {
+        input_tokens,
+        cached_input_tokens: row.get(10)?,
+        cache_write_tokens: row.get(11)?,
+        cache_write_1h_tokens: row.get(12)?,
+        output_tokens: row.get(13)?,
+        reasoning_tokens: row.get(14)?,
+        audio_tokens: row.get(15)?,
+    }))
+}
+
+fn error_of(row: &Row<'_>) -> rusqlite::Result<Option<CallFailure>> {
+    let Some(kind) = row.get::<_, Option<Word<ErrorKind>>>(22)? else { return Ok(None) };
+    Ok(Some(CallFailure {
+        kind: kind.0,
+        status: row.get(23)?,
+        message: row.get(24)?,
+        retryable: row.get(25)?,
+    }))
+}

@@ -1,0 +1,31 @@
+//! The local SQLite store: every call on record, and what was spent. SQL lives in this folder only,
+//! behind methods that take and return domain types.
+//!
+//! # Who may write
+//! Several processes use one store at once. In each, one owner thread ([`Writer`]) writes: it runs
+//! whatever jobs queued up while the last commit ran as one transaction, a savepoint each, and answers
+//! them after the commit. Reads ([`Reader`]) have a connection of their own and short transactions.
+//! Writing transactions are `BEGIN IMMEDIATE`, always: one that starts by reading and then writes fails
+//! at once when a neighbour wrote in between. A busy neighbour is waited for with jittered retries,
+//! because SQLite's own busy handler lets some waiters starve.
+//!
+//! # What survives
+//! WAL with `synchronous=NORMAL`: a killed process loses nothing that was committed; a power cut may
+//! lose the last moments and never corrupts.
+//!
+//! # Versions
+//! `user_version` counts the migrations that were applied. Migrations are only ever appended, so a store
+//! that is newer than the program is refused rather than guessed at.
+
+mod bodies;
+mod calls;
+mod error;
+mod open;
+mod spend;
+mod writer;
+
+pub use calls::{CallLookup, CallSelection};
+pub use error::StoreError;
+pub use open::Reader;
+pub use spend::Spend;
+pub use writer::Writer;

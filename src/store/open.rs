@@ -1,0 +1,240 @@
+//! Opening a store: the file and its permissions, the pragmas, the migrations, and the one way to wait
+//! for a busy neighbour.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::{StoreError, is_busy};
+
+/// Applied in order, each once; `user_version` says how many. Append only.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+
+/// Marks a database as ours: "llmo" in ASCII.
+const APPLICATION_ID: i32 = 0x6c6c_6d6f;
+
+/// How long a busy store is tried before giving up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Less room than this counts as a full disk: a call's record may need it.
+const LEAST_FREE_BYTES: u64 = 1 << 20;
+
+/// A connection for reading, which never waits for writers.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+}
+
+impl Reader {
+    /// Opens the store at `path`, making an empty one where there is none.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { connection: connect(path)?, path: path.to_owned() })
+    }
+
+    /// Runs a query and sorts its error.
+    pub(super) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        query(&self.connection).map_err(|error| StoreError::sql(&self.path, &error))
+    }
+}
+
+/// Opens, checks and migrates.
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    make_file(path)?;
+    refuse_network(path)?;
+    let connection = open_file(path)?;
+    migrate(&connection, path)?;
+    Ok(connection)
+}
+
+/// Fails if a record could not be written now, so that no call is paid for and then lost.
+pub(super) fn probe_writing(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let free = rustix::fs::statvfs(path).map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    if free.is_ok_and(|bytes| bytes < LEAST_FREE_BYTES) {
+        return Err(StoreError::Full(path.to_owned()));
+    }
+    patiently(path, || {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        // Setting the version to what it is writes a page, which is what is being tried out.
+        let written = connection.pragma_update(None, "user_version", MIGRATIONS.len());
+        let ended = connection.execute_batch(if written.is_ok() { "COMMIT" } else { "ROLLBACK" });
+        written.and(ended)
+    })
+}
+
+/// Makes the folder 0700 and the file 0600; SQLite gives its side files the file's permissions.
+fn make_file(path: &Path) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            StoreError::ReadOnly(path.to_owned())
+        }
+        std::io::ErrorKind::StorageFull => StoreError::Full(path.to_owned()),
+        _ => StoreError::Open { path: path.to_owned(), reason: error.to_string() },
+    };
+    if path.exists() {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder).map_err(failed)?;
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop).map_err(failed)
+}
+
+#[cfg(target_os = "linux")]
+fn refuse_network(path: &Path) -> Result<(), StoreError> {
+    // Magic numbers of statfs(2).
+    let Ok(found) = rustix::fs::statfs(path) else { return Ok(()) };
+    let kind = match u32::try_from(found.f_type & 0xffff_ffff) {
+        Ok(0x6969) => "NFS",
+        Ok(0x517b) => "SMB",
+        Ok(0xff53_4d42) => "CIFS",
+        Ok(0xfe53_4d42) => "SMB2",
+        Ok(0x00c3_6400) => "Ceph",
+        Ok(0x5346_414f) => "AFS",
+        _ => return Ok(()),
+    };
+    Err(StoreError::Network { path: path.to_owned(), kind })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_network(_path: &Path) -> Result<(), StoreError> {
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that opens databases")]
+fn open_file(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let sort = |error: rusqlite::Error| StoreError::sql(path, &error);
+    let connection = Connection::open_with_flags(path, flags).map_err(sort)?;
+    // Waiting is done by `patiently`, with jitter.
+    connection.busy_timeout(Duration::ZERO).map_err(sort)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    patiently(path, || {
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")
+    })?;
+    Ok(connection)
+}
+
+fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    if version(connection, path)? == MIGRATIONS.len() {
+        return Ok(());
+    }
+    patiently(path, || connection.pragma_update(None, "journal_mode", "WAL"))?;
+    patiently(path, || connection.execute_batch("BEGIN IMMEDIATE"))?;
+    let migrated = apply_migrations(connection, path);
+    let end = if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = connection.execute_batch(end).map_err(|error| StoreError::sql(path, &error));
+    migrated.and(ended)
+}
+
+/// The rest of the migrations, within a transaction: another process may have been faster.
+fn apply_migrations(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let done = version(connection, path)?;
+    let apply = || {
+        for migration in &MIGRATIONS[done..] {
+            connection.execute_batch(migration)?;
+        }
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        connection.pragma_update(None, "user_version", MIGRATIONS.len())
+    };
+    apply().map_err(|error| StoreError::sql(path, &error))
+}
+
+/// The store's version: 0 for a new file.
+fn version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+    let read = || {
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((pragma("user_version")?, pragma("application_id")?, tables))
+    };
+    let (version, application, tables) = patiently(path, read)?;
+    let ours = application == i64::from(APPLICATION_ID);
+    match usize::try_from(version) {
+        Ok(0) if tables == 0 => Ok(0),
+        Ok(found) if ours && found > MIGRATIONS.len() => {
+            Err(StoreError::Newer { path: path.to_owned(), found, known: MIGRATIONS.len() })
+        }
+        Ok(found) if ours => Ok(found),
+        _ => Err(StoreError::Foreign(path.to_owned())),
+    }
+}
+
+/// Tries until the store is no longer busy, with waits that grow from 1 to 20 ms and are jittered so
+/// that several waiters do not march in step.
+pub(super) fn patiently<T>(
+    path: &Path,
+    mut attempt: impl FnMut() -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    let began = Instant::now();
+    let mut bound = 1.0;
+    loop {
+        match attempt() {
+            Err(error) if is_busy(&error) && began.elapsed() < PATIENCE => {
+                pause(Duration::from_secs_f64(fastrand::f64() * bound / 1000.0));
+                bound = f64::min(bound * 1.5, 20.0);
+            }
+            Err(error) if is_busy(&error) => {
+                return Err(StoreError::Busy { path: path.to_owned(), seconds: PATIENCE.as_secs() });
+            }
+            other => return other.map_err(|error| StoreError::sql(path, &error)),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "SQLite has no way to wait for another process's lock")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_is_migrating_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/store.db");
+        let schema = |connection: &Connection| -> Vec<String> {
+            let mut query = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL").unwrap();
+            query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        let first = schema(&connect(&path).unwrap());
+        assert_eq!(schema(&connect(&path).unwrap()), first);
+        assert!(first.len() >= 5);
+    }
+
+    #[test]
+    fn many_processes_may_open_a_new_store_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        std::thread::scope(|scope| {
+            let opened: Vec<_> = (0..16).map(|_| scope.spawn(|| connect(&path).map(drop))).collect();
+            for thread in opened {
+                thread.join().unwrap().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_table_of_somebody_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("theirs.db");
+        make_file(&path).unwrap();
+        open_file(&path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        assert!(matches!(connect(&path), Err(StoreError::Foreign(_))));
+    }
+}

@@ -1,0 +1,87 @@
+//! A hermetic home for one test of the `llmops` binary: its own configuration,
+//! data and working directories, and an environment with little else in it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rusqlite::{Connection, OpenFlags};
+use tempfile::TempDir;
+
+use super::run::Run;
+
+/// Temporary directories for one test: home, configuration, data and work.
+pub struct TestEnv {
+    root: TempDir,
+}
+
+impl TestEnv {
+    /// Empty directories.
+    pub fn new() -> Self {
+        let root = TempDir::with_prefix("llmops-test-").unwrap();
+        for name in ["home", "config", "data", "work"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        Self { root }
+    }
+
+    /// Prepares `llmops ARGS`, to run in the working directory.
+    pub fn llmops<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llmops"));
+        command.args(args).current_dir(self.path("")).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("TZ", "UTC").env("LANG", "C.UTF-8");
+        command.env("HOME", self.root.path().join("home"));
+        command.env("XDG_CONFIG_HOME", self.root.path().join("config"));
+        command.env("XDG_DATA_HOME", self.root.path().join("data"));
+        Run::new(command, self.root.path().to_owned())
+    }
+
+    /// The directory that holds all of the test's directories.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// A path in the working directory.
+    pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.root.path().join("work").join(relative)
+    }
+
+    /// Writes a file in the working directory, with the directories above it.
+    pub fn write(&self, relative: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        write(self.path(relative), content.as_ref())
+    }
+
+    /// Reads a file in the working directory.
+    pub fn read(&self, relative: impl AsRef<Path>) -> String {
+        let path = self.path(relative);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Writes `$XDG_CONFIG_HOME/llmops/config.yaml`.
+    pub fn write_config(&self, yaml: &str) -> PathBuf {
+        write(
+            self.root.path().join("config/llmops/config.yaml"),
+            yaml.as_bytes(),
+        )
+    }
+
+    /// Where the database is: `$XDG_DATA_HOME/llmops/llmops.db`.
+    pub fn db_path(&self) -> PathBuf {
+        self.root.path().join("data/llmops/llmops.db")
+    }
+
+    /// The database, opened to read.
+    pub fn db(&self) -> Connection {
+        let path = self.db_path();
+        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+}
+
+fn write(path: PathBuf, content: &[u8]) -> PathBuf {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content).unwrap();
+    path
+}

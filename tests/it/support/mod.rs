@@ -1,0 +1,27 @@
+//! What the black-box tests stand on: a real upstream to call, a hermetic
+//! environment to call it from, and a text form of what happened.
+
+#![expect(
+    dead_code,
+    unused_imports,
+    reason = "a toolbox: not every test module takes out every tool; goes when they all do"
+)]
+
+mod env;
+mod gate;
+mod output;
+mod reply;
+mod run;
+mod snapshot;
+mod upstream;
+mod upstream_tests;
+
+pub use env::TestEnv;
+pub use gate::Gate;
+pub use output::Output;
+pub use reply::Reply;
+pub use run::{Run, Running};
+pub use rustix::process::Signal;
+pub(crate) use snapshot::assert_run;
+pub use snapshot::{redact, run_text, squeeze};
+pub use upstream::{Received, Upstream, refused_url};
