@@ -7,10 +7,7 @@
 //! itself, the `upstream` that answers, the `bare` loop, and the `measure` wrapper around
 //! each subject. Separate processes keep the CPU of one out of the figures of another.
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
-#![expect(
-    clippy::print_stderr,
-    reason = "progress and errors go to standard error"
-)]
+#![expect(clippy::print_stderr, reason = "progress and errors go to standard error")]
 
 #[path = "spine/bare.rs"]
 mod bare;

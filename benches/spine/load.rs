@@ -21,8 +21,8 @@ const MODEL: &str = "gpt-5.4-nano";
 
 /// Words to make prompts of.
 const WORDS: [&str; 16] = [
-    "river", "copper", "lantern", "orchard", "signal", "winter", "harbour", "velvet", "engine",
-    "meadow", "glacier", "compass", "pepper", "granite", "violin", "saddle",
+    "river", "copper", "lantern", "orchard", "signal", "winter", "harbour", "velvet", "engine", "meadow",
+    "glacier", "compass", "pepper", "granite", "violin", "saddle",
 ];
 
 /// Who sends the requests.
@@ -127,14 +127,7 @@ impl Bench<'_> {
             let this = env::current_exe()?;
             measure(
                 &room,
-                &[
-                    utf8(&this)?,
-                    "bare",
-                    &url,
-                    self.prompts,
-                    &jobs,
-                    &self.template,
-                ],
+                &[utf8(&this)?, "bare", &url, self.prompts, &jobs, &self.template],
             )?
         } else {
             measure(&room, &batch(subject, self.prompts, &jobs, utf8(&output)?))?
@@ -155,18 +148,12 @@ impl Bench<'_> {
     /// row more for each or nothing of the kind.
     fn check(&self, subject: Subject, run: &Run, output: &Path) -> Outcome<()> {
         let wanted = self.options.requests;
-        let Count {
-            requests, others, ..
-        } = run.count;
+        let Count { requests, others, .. } = run.count;
         if requests != wanted || others != 0 {
-            return Err(format!(
-                "{requests} of {wanted} requests arrived, {others} went elsewhere"
-            )
-            .into());
+            return Err(format!("{requests} of {wanted} requests arrived, {others} went elsewhere").into());
         }
         if subject != Subject::Bare {
-            let written =
-                fs::read_to_string(output).map_err(|error| format!("the output file: {error}"))?;
+            let written = fs::read_to_string(output).map_err(|error| format!("the output file: {error}"))?;
             let lines = written.lines().count();
             if lines != usize::try_from(wanted)? {
                 return Err(format!("{lines} lines were written, not {wanted}").into());
@@ -253,10 +240,7 @@ fn progress(turn: u32, runs: &[Run; 3]) {
 /// The figures of each subject.
 fn print_figures(bench: &Bench<'_>, turns: &[[Run; 3]]) {
     let Options {
-        requests,
-        jobs,
-        runs,
-        ..
+        requests, jobs, runs, ..
     } = bench.options;
     let heading = [
         "",
@@ -280,9 +264,8 @@ fn print_figures(bench: &Bench<'_>, turns: &[[Run; 3]]) {
             of(&|run| 100.0 * run.count.cpu.as_secs_f64() / run.cost.wall.as_secs_f64()).cell(0),
         ]);
     }
-    let title = format!(
-        "{requests} requests, {jobs} in flight, {runs} runs of each, in turn (min / median / max)"
-    );
+    let title =
+        format!("{requests} requests, {jobs} in flight, {runs} runs of each, in turn (min / median / max)");
     table(&title, &rows);
     if let Some([recorded, bare, unrecorded]) = turns.last() {
         let mean = |run: &Run| f64::from(run.count.bytes) / f64::from(run.count.requests);

@@ -15,10 +15,7 @@ pub fn print() -> Outcome<()> {
     if !output.status.success() {
         return Err(format!("`llmops --version` ended with {}", output.status).into());
     }
-    println!(
-        "program   {}",
-        String::from_utf8_lossy(&output.stdout).trim()
-    );
+    println!("program   {}", String::from_utf8_lossy(&output.stdout).trim());
     if cfg!(debug_assertions) {
         println!("NOTE      built with debug assertions: the figures say nothing about a release");
     }
@@ -31,10 +28,7 @@ fn cpu_model() -> String {
     text.lines()
         .filter_map(|line| line.split_once(':'))
         .find(|(key, _)| key.trim() == "model name")
-        .map_or_else(
-            || "unknown CPU".to_owned(),
-            |(_, model)| model.trim().to_owned(),
-        )
+        .map_or_else(|| "unknown CPU".to_owned(), |(_, model)| model.trim().to_owned())
 }
 
 /// Name and release of the kernel.

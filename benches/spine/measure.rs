@@ -40,14 +40,9 @@ impl Cost {
 pub fn wrap(command: &[&str]) -> Outcome<()> {
     let (program, args) = command.split_first().ok_or("measure needs a command")?;
     let mut subject = Command::new(program);
-    subject
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    subject.args(args).stdin(Stdio::null()).stdout(Stdio::null());
     let start = Instant::now();
-    let status = subject
-        .status()
-        .map_err(|error| format!("{program}: {error}"))?;
+    let status = subject.status().map_err(|error| format!("{program}: {error}"))?;
     let wall = start.elapsed();
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     if !status.success() {
@@ -65,10 +60,7 @@ pub fn wrap(command: &[&str]) -> Outcome<()> {
 /// Runs a command in the wrapper, in the given room, and reads what it cost.
 pub fn measure(room: &Room, command: &[&str]) -> Outcome<Cost> {
     let mut wrapper = Command::new(env::current_exe()?);
-    wrapper
-        .args(["measure", "--"])
-        .args(command)
-        .stdin(Stdio::null());
+    wrapper.args(["measure", "--"]).args(command).stdin(Stdio::null());
     room.furnish(&mut wrapper);
     let output = wrapper.output()?;
     if !output.status.success() {

@@ -54,15 +54,11 @@ impl Options {
                 "--starts" => &mut options.starts,
                 other => return Err(format!("unknown argument `{other}`\n\n{USAGE}").into()),
             };
-            let value = words
-                .next()
-                .ok_or_else(|| format!("{word} needs a number"))?;
+            let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;
             *target = match value.parse() {
                 Ok(number) if number > 0 => number,
                 _ => {
-                    return Err(
-                        format!("{word} needs a whole number above 0, not `{value}`").into(),
-                    );
+                    return Err(format!("{word} needs a whole number above 0, not `{value}`").into());
                 }
             };
         }

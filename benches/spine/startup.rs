@@ -30,13 +30,7 @@ pub fn run(options: &Options) -> Outcome<()> {
         }
     }
     let counter = Counter::find();
-    let mut rows = vec![row([
-        "",
-        "wall ms",
-        "CPU ms",
-        "peak RSS MiB",
-        "instructions (M)",
-    ])];
+    let mut rows = vec![row(["", "wall ms", "CPU ms", "peak RSS MiB", "instructions (M)"])];
     for ((name, command), costs) in subjects.iter().zip(&costs) {
         let instructions = counter.and_then(|counter| counter.count(&room, command));
         rows.push(vec![
@@ -93,15 +87,9 @@ impl Counter {
                 millions(line.split(',').next()?)
             }
             Self::Callgrind => {
-                let arguments = [
-                    "valgrind",
-                    "--tool=callgrind",
-                    "--callgrind-out-file=/dev/null",
-                ];
+                let arguments = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
                 let said = stderr(&output(room, &arguments, command)?);
-                let (_, count) = said
-                    .lines()
-                    .find_map(|line| line.split_once("Collected :"))?;
+                let (_, count) = said.lines().find_map(|line| line.split_once("Collected :"))?;
                 millions(count.trim())
             }
         }
@@ -114,10 +102,7 @@ fn output(room: &Room, tool: &[&str], command: &[&str]) -> Option<Output> {
     let mut process = Command::new(find_in_path(program)?);
     process.args(arguments).args(command);
     room.furnish(&mut process);
-    process
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
+    process.output().ok().filter(|output| output.status.success())
 }
 
 /// Where a tool is. An absent tool is no error, and asking first says so without a failed start.

@@ -154,9 +154,7 @@ async fn answer(
 /// The count as JSON, with the CPU time up to now.
 fn counted(mut count: Count) -> Bytes {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
-    count.cpu = usage
-        .and_then(|usage| cpu_time(&usage).ok())
-        .unwrap_or_default();
+    count.cpu = usage.and_then(|usage| cpu_time(&usage).ok()).unwrap_or_default();
     serde_json::to_vec(&count).unwrap_or_default().into()
 }
 

@@ -19,10 +19,7 @@ use crate::store::StoreError;
 pub(super) enum CliError {
     /// Something in the arguments that clap cannot know.
     #[error("{message}")]
-    Usage {
-        message: String,
-        hint: String,
-    },
+    Usage { message: String, hint: String },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -41,19 +38,13 @@ pub(super) enum CliError {
     OutExists(PathBuf),
     /// A file cannot be written.
     #[error("cannot write {}: {reason}", path.display())]
-    Write {
-        path: PathBuf,
-        reason: io::Error,
-    },
+    Write { path: PathBuf, reason: io::Error },
     /// No such call.
     #[error("no call {0}")]
     NoCall(String),
     /// A prefix of several calls' ids.
     #[error("{prefix} begins the ids of several calls: {ids}")]
-    AmbiguousCall {
-        prefix: String,
-        ids: String,
-    },
+    AmbiguousCall { prefix: String, ids: String },
     /// The answer came, but its record could not be written.
     #[error("the call was made, but could not be recorded: {0}")]
     Unrecorded(StoreError),
@@ -62,10 +53,13 @@ pub(super) enum CliError {
     Stdout(io::Error),
     /// The runtime, or standard input.
     #[error("{what}: {reason}")]
-    System {
-        what: &'static str,
-        reason: io::Error,
-    },
+    System { what: &'static str, reason: io::Error },
+}
+
+impl From<RefusedCall> for CliError {
+    fn from(error: RefusedCall) -> Self {
+        Self::Call(error.into())
+    }
 }
 
 impl CliError {
@@ -111,7 +105,7 @@ impl CliError {
             Self::Store(error) | Self::Unrecorded(error) | Self::Batch(BatchError::Store(error)) => {
                 Some(store_hint(error).to_owned())
             }
-            Self::Call(CallError::Refused(error)) => refusal_hint(error),
+            Self::Call(CallError::Refused(error)) => Some(refusal_hint(error)),
             Self::Call(CallError::Failed(outcome)) => failure_hint(outcome.summary.error.as_ref()?),
             Self::Input(error) | Self::Batch(BatchError::Input(error)) => input_hint(error),
             Self::Day(_) => {
@@ -158,32 +152,31 @@ fn store_hint(error: &StoreError) -> &'static str {
     }
 }
 
-fn refusal_hint(error: &RefusedCall) -> Option<String> {
+fn refusal_hint(error: &RefusedCall) -> String {
     const NO_KEY: &str = "set OPENAI_API_KEY (or GEMINI_, DEEPSEEK_, MISTRAL_, GROQ_, XAI_, TOGETHER_ or \
         OPENROUTER_API_KEY), or try it offline with -m sim/echo";
+    const UNLISTED: &str = "an unlisted model is named with its provider: PROVIDER/NAME";
     match error {
-        RefusedCall::NoModel => Some(NO_KEY.into()),
-        RefusedCall::Model(ModelError::Unknown { nearest, .. }) if nearest.is_empty() => {
-            Some("an unlisted model is named with its provider: PROVIDER/NAME".into())
-        }
+        RefusedCall::NoModel => NO_KEY.into(),
+        RefusedCall::Model(ModelError::Unknown { nearest, .. }) if nearest.is_empty() => UNLISTED.into(),
         RefusedCall::Model(ModelError::Unknown { nearest, .. }) => {
-            Some(format!("did you mean {}? An unlisted model is named with its provider: PROVIDER/NAME", or(nearest)))
+            format!("did you mean {}? If not: {UNLISTED}", or(nearest))
         }
         RefusedCall::Model(ModelError::Ambiguous { choices, .. }) => {
             let choices: Vec<String> = choices.iter().map(ToString::to_string).collect();
-            Some(format!("say which: {}", or(&choices)))
+            format!("say which: {}", or(&choices))
         }
         RefusedCall::Provider(ProviderError::MissingKey { variable, .. }) => {
-            Some(format!("set {variable}, or try it offline with -m sim/echo"))
+            format!("set {variable}, or try it offline with -m sim/echo")
         }
-        RefusedCall::Provider(ProviderError::Unsupported(provider)) => Some(format!(
-            "its models can be reached through OpenRouter: -m openrouter/{provider}/MODEL"
-        )),
-        RefusedCall::Provider(ProviderError::Unknown(_)) => {
-            Some("add it to `providers` in the config file".into())
+        RefusedCall::Provider(ProviderError::Unsupported(_)) => {
+            "this version speaks to OpenAI-compatible endpoints; OpenRouter offers most models: \
+             -m openrouter/MAKER/MODEL"
+                .into()
         }
+        RefusedCall::Provider(ProviderError::Unknown(_)) => "add it to `providers` in the config file".into(),
         RefusedCall::Provider(ProviderError::Settings { .. }) => {
-            Some("mend it in the config file or the environment".into())
+            "mend it in the config file or the environment".into()
         }
     }
 }
@@ -207,14 +200,18 @@ fn failure_hint(failure: &crate::domain::call::CallFailure) -> Option<String> {
         ErrorKind::Quota => Some("the account's quota or credit is used up: waiting does not help".into()),
         ErrorKind::RateLimit => Some("send less at once (-j), or allow more --retries".into()),
         ErrorKind::Timeout => Some("allow more time with --timeout or `timeouts` in the config file".into()),
-        ErrorKind::Connect => Some("check the address and the network; proxies come from the environment".into()),
+        ErrorKind::Connect => {
+            Some("check the address and the network; proxies come from the environment".into())
+        }
         _ => None,
     }
 }
 
 fn input_hint(error: &InputError) -> Option<String> {
     match error {
-        InputError::Format(_) => Some("say how to read it: --input-format txt or --input-format jsonl".into()),
+        InputError::Format(_) => {
+            Some("say how to read it: --input-format txt or --input-format jsonl".into())
+        }
         InputError::Folder(_) => Some("name the files in it".into()),
         InputError::Line { .. } => Some("no call was made; mend the line and run again".into()),
         InputError::Read { .. } | InputError::Empty(_) => None,

@@ -41,9 +41,9 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli, ui: &Arc<Ui>) -> Result<u8, CliError> {
     match cli.command {
-        Command::Chat(args) => commands::chat::run(args, &cli.global, ui),
-        Command::Stream(args) => commands::stream::run(args, &cli.global, ui),
-        Command::Batch(args) => commands::batch::run(args, &cli.global, ui),
+        Command::Chat(args) => commands::chat::run(&args, &cli.global, ui),
+        Command::Stream(args) => commands::stream::run(&args, &cli.global, ui),
+        Command::Batch(args) => commands::batch::run(&args, &cli.global, ui),
         Command::Calls(args) => commands::calls::run(&args, &cli.global, ui),
         Command::Cost(args) => commands::cost::run(&args, &cli.global, ui),
     }

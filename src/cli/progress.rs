@@ -28,7 +28,9 @@ impl<'a> Progress<'a> {
                 Some(_) => "{bar:24} {pos}/{len} {msg} {eta}",
                 None => "{spinner} {pos} {msg} {elapsed}",
             };
-            bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             bar
         });
         ui.set_bar(bar.clone());

@@ -12,9 +12,8 @@ pub(super) async fn heeding<T>(
     work: impl Future<Output = T>,
     mut on_signal: impl FnMut(u32),
 ) -> Result<(T, Option<u8>), CliError> {
-    let listen = |kind| {
-        signal(kind).map_err(|reason| CliError::System { what: "cannot listen for signals", reason })
-    };
+    let listen =
+        |kind| signal(kind).map_err(|reason| CliError::System { what: "cannot listen for signals", reason });
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     let (mut count, mut code) = (0, None);

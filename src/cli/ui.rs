@@ -50,12 +50,6 @@ impl Ui {
         self.quiet
     }
 
-    /// Writes a result.
-    pub(super) fn print(&self, text: &str) -> Result<(), CliError> {
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(CliError::Stdout)
-    }
-
     /// Says something on stderr that is not an error.
     pub(super) fn note(&self, text: &str) {
         if !self.quiet {
@@ -75,7 +69,11 @@ impl Ui {
         match notice {
             Notice::Retrying { failure, wait, .. } => {
                 let line = format!("{}; trying again in {}", failure.message, seconds(*wait));
-                if *wait >= LONG_WAIT { self.note(&line) } else { self.detail(&line) }
+                if *wait >= LONG_WAIT {
+                    self.note(&line);
+                } else {
+                    self.detail(&line);
+                }
             }
         }
     }
@@ -110,12 +108,6 @@ impl Ui {
         }
     }
 
-    /// How wide tables may be; anything goes where stdout is not a terminal.
-    pub(super) fn width(&self) -> Option<u16> {
-        let term = Term::stdout();
-        term.is_term().then(|| term.size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns))
-    }
-
     /// A style for stdout that does nothing where colours are off.
     pub(super) fn style(&self) -> Style {
         Style::new().force_styling(self.color_out)
@@ -124,6 +116,18 @@ impl Ui {
     fn style_err(&self) -> Style {
         Style::new().for_stderr().force_styling(self.color_err)
     }
+}
+
+/// Writes a result.
+pub(super) fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(CliError::Stdout)
+}
+
+/// How wide tables may be; anything goes where stdout is not a terminal.
+pub(super) fn width() -> Option<u16> {
+    let term = Term::stdout();
+    term.is_term().then(|| term.size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns))
 }
 
 /// Whether somebody types at standard input.

@@ -23,9 +23,8 @@ impl Environment {
     /// This process's environment. Variables that are not UTF-8 are left out.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn of_process() -> Self {
-        let pairs = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
+        let pairs = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self { variables: pairs.filter(|(_, value)| !value.is_empty()).collect() }
     }
 
@@ -56,7 +55,9 @@ impl Environment {
     pub(super) fn layer(&self) -> Result<File, ConfigError> {
         let mut layer = File::default();
         for (variable, value) in &self.variables {
-            let Some(key) = variable.strip_prefix("LLMOPS_") else { continue };
+            let Some(key) = variable.strip_prefix("LLMOPS_") else {
+                continue;
+            };
             if OPTIONS.contains(&variable.as_str()) {
                 continue;
             }
@@ -76,13 +77,12 @@ impl Environment {
 /// One setting as a layer of its own. The value is YAML where that is valid, else a string.
 fn read_setting(path: &[&str], value: &str) -> Result<File, String> {
     let nested = |leaf: &str| {
-        let open: String = path.iter().map(|key| format!("{{{}: ", json!(key))).collect();
-        format!("{open}{leaf}{}", "}".repeat(path.len()))
+        path.iter().rev().fold(leaf.to_owned(), |inner, key| format!("{{{}: {inner}}}", json!(key)))
     };
     let parsed = File::parse(&nested(value));
-    parsed.or_else(|first| File::parse(&nested(&json!(value).to_string())).map_err(|_| first)).map_err(
-        |error| error.reason,
-    )
+    parsed
+        .or_else(|first| File::parse(&nested(&json!(value).to_string())).map_err(|_| first))
+        .map_err(|error| error.reason)
 }
 
 impl std::fmt::Debug for Environment {

@@ -52,7 +52,9 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let parsed = humantime::parse_duration(&text);
-        parsed.map(Self).map_err(|_| de::Error::custom(format!("`{text}` is not a duration such as 50ms, 2s or 1m 30s")))
+        parsed
+            .map(Self)
+            .map_err(|_| de::Error::custom(format!("`{text}` is not a duration such as 50ms, 2s or 1m 30s")))
     }
 }
 
@@ -82,7 +84,8 @@ impl File {
     }
 
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let failed = |error: std::io::Error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() };
+        let failed =
+            |error: std::io::Error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() };
         let text = std::fs::read_to_string(path).map_err(failed)?;
         Self::parse(&text).map_err(|YamlError { line, column, reason }| ConfigError::File {
             path: path.to_owned(),

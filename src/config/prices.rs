@@ -158,7 +158,8 @@ mod tests {
         for (provider, model, price) in book().models() {
             for tier in &price.tiers {
                 for rates in price.service.values() {
-                    let remainder = rates.input.times(tier.rates.input.picos()) % u128::from(price.base.input.picos());
+                    let remainder =
+                        rates.input.times(tier.rates.input.picos()) % u128::from(price.base.input.picos());
                     assert_eq!(remainder, 0, "{provider}/{model}");
                 }
             }

@@ -149,7 +149,8 @@ fn add(
     if name.is_empty() || name.contains('/') {
         return Err(invalid("", "a provider's name is not empty and has no `/`"));
     }
-    let base_url = section.base_url.ok_or_else(|| invalid(".base_url", "a provider of your own needs an address"))?;
+    let base_url =
+        section.base_url.ok_or_else(|| invalid(".base_url", "a provider of your own needs an address"))?;
     let needs_key = section.api_key_env.is_some();
     Ok(ProviderSettings {
         name: ProviderName::from(name),
@@ -181,6 +182,7 @@ fn key(provider: &str, named: Option<String>, needed: bool, environment: &Enviro
 
 /// `OPENAI_API_KEY`, `MY_PROXY_BASE_URL`
 fn variable(provider: &str, what: &str) -> String {
-    let name: String = provider.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    let name: String =
+        provider.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     format!("{name}_{what}")
 }

@@ -140,7 +140,7 @@ pub(super) fn read_spec(spec: &str) -> Result<File, String> {
         if !plain || value.is_empty() {
             return Err(format!("`{value}` is not a value for `{key}`"));
         }
-        yaml.push_str(&format!("  {key}: {value}\n"));
+        yaml = format!("{yaml}  {key}: {value}\n");
     }
     File::parse(&yaml).map_err(|error| error.reason)
 }

@@ -121,7 +121,9 @@ impl ChatRequest {
 
     /// Replaces the system message that opens the conversation, or puts one there.
     pub fn set_system(&mut self, text: &str) {
-        let Some(Value::Array(messages)) = self.body.get_mut("messages") else { return };
+        let Some(Value::Array(messages)) = self.body.get_mut("messages") else {
+            return;
+        };
         if messages.first().is_some_and(|first| first["role"] == "system" || first["role"] == "developer") {
             messages.remove(0);
         }

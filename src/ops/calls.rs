@@ -6,9 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::call::{
-    Attempt, Call, CallFailure, CallId, CallSummary, CostStatus, Origin, Status,
-};
+use crate::domain::call::{Attempt, Call, CallFailure, CallId, CallSummary, CostStatus, Origin, Status};
 use crate::domain::failure::FailureKind;
 use crate::domain::money::Money;
 use crate::domain::name::{ModelName, ProviderName};

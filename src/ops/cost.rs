@@ -130,10 +130,9 @@ pub fn report<Tz: TimeZone>(
 fn group<Tz: TimeZone>(spend: &Spend, zone: &Tz, by: &[GroupBy]) -> Vec<(&'static str, String)> {
     let names = |by: &GroupBy| match by {
         GroupBy::Day => vec![("day", spend.from.with_timezone(zone).date_naive().to_string())],
-        GroupBy::Model => vec![
-            ("model", spend.target.model.to_string()),
-            ("provider", spend.target.provider.to_string()),
-        ],
+        GroupBy::Model => {
+            vec![("model", spend.target.model.to_string()), ("provider", spend.target.provider.to_string())]
+        }
     };
     by.iter().flat_map(names).collect()
 }

@@ -52,7 +52,8 @@ mod tests {
         assert_eq!(first_day("month", sunday), Ok(day("2026-11-01")));
         assert_eq!(first_day("7d", monday), Ok(day("2026-11-17")));
         assert_eq!(first_day("2026-02-28", monday), Ok(day("2026-02-28")));
-        for bad in ["", "d", "0d", "-1d", "2026-02-30", "tomorrow-ish", "99999999999999999999d", "999999999d"] {
+        for bad in ["", "d", "0d", "-1d", "2026-02-30", "tomorrow-ish", "99999999999999999999d", "999999999d"]
+        {
             assert!(first_day(bad, monday).is_err(), "{bad}");
         }
     }

@@ -68,7 +68,8 @@ fn quote(prices: &PriceBook, plan: &Plan, now: DateTime<Utc>) -> QuoteRow {
     let model = plan.target.model.as_str();
     let input_tokens = tokens::count_input(model, request.messages(), request.body().get("tools"));
     let known_limit = || prices.get(&plan.target)?.max_output_tokens;
-    let max_output_tokens = request.output_limit().or_else(known_limit).map(|limit| limit.saturating_mul(request.answers()));
+    let max_output_tokens =
+        request.output_limit().or_else(known_limit).map(|limit| limit.saturating_mul(request.answers()));
     let tier = request.body().get("service_tier").and_then(serde_json::Value::as_str);
     let cost = |output_tokens: u64| {
         let usage = Usage { input_tokens, output_tokens, ..Usage::default() };

@@ -37,10 +37,7 @@ pub(super) fn plan(
 }
 
 /// Where a named model is, or the default.
-pub(super) fn target(
-    parts: &Parts,
-    named: Option<&str>,
-) -> Result<(Target, Arc<dyn Provider>), RefusedCall> {
+pub(super) fn target(parts: &Parts, named: Option<&str>) -> Result<(Target, Arc<dyn Provider>), RefusedCall> {
     let name = named.or(parts.default_model.as_deref()).ok_or(RefusedCall::NoModel)?;
     let target = parts.catalog.resolve(name)?;
     let provider = parts.providers.get(&target.provider)?;

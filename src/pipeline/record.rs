@@ -90,7 +90,11 @@ impl Run {
         let model = self.plan.target.model.clone();
         let request = self.plan.outgoing.request.clone();
         let count = move || Usage {
-            input_tokens: tokens::count_input(model.as_str(), request.messages(), request.body().get("tools")),
+            input_tokens: tokens::count_input(
+                model.as_str(),
+                request.messages(),
+                request.body().get("tools"),
+            ),
             output_tokens: tokens::count_text(model.as_str(), &output),
             ..Usage::default()
         };
@@ -113,7 +117,9 @@ impl Run {
         summary: &CallSummary,
         completion: Option<&Completion>,
     ) -> Result<(), crate::store::StoreError> {
-        let Some(store) = &self.parts.store else { return Ok(()) };
+        let Some(store) = &self.parts.store else {
+            return Ok(());
+        };
         let call = Call {
             summary: summary.clone(),
             attempts: self.attempts.clone(),
@@ -154,7 +160,8 @@ fn completion_text(completion: &Completion) -> String {
     let text = |choice: &serde_json::Value| {
         let message = &choice["message"];
         let calls = message.get("tool_calls").map(ToString::to_string).unwrap_or_default();
-        let reasoning = message["reasoning_content"].as_str().or(message["reasoning"].as_str()).unwrap_or_default();
+        let reasoning =
+            message["reasoning_content"].as_str().or(message["reasoning"].as_str()).unwrap_or_default();
         format!("{reasoning}{}{calls}", crate::domain::event::text_of(&message["content"]))
     };
     choices.iter().map(text).collect()

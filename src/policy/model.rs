@@ -150,13 +150,17 @@ mod tests {
         assert_eq!(nearest[0], "gpt-5-mini");
         assert!(matches!(resolved("who/knows"), Err(ModelError::Unknown { .. })));
         assert!(matches!(resolved(""), Err(ModelError::Unknown { .. })));
-        assert!(matches!(resolved("sim/ehco"), Err(ModelError::Unknown { nearest, .. }) if nearest == ["echo"]));
+        assert!(
+            matches!(resolved("sim/ehco"), Err(ModelError::Unknown { nearest, .. }) if nearest == ["echo"])
+        );
         assert!(matches!(resolved("openai/"), Err(ModelError::Unknown { .. })));
     }
 
     #[test]
     fn what_two_list_is_ambiguous() {
-        assert!(matches!(resolved("shared"), Err(ModelError::Ambiguous { choices, .. }) if choices.len() == 2));
+        assert!(
+            matches!(resolved("shared"), Err(ModelError::Ambiguous { choices, .. }) if choices.len() == 2)
+        );
         assert_eq!(resolved("groq/shared"), at("groq", "shared"));
     }
 }

@@ -218,9 +218,9 @@ impl PriceBook {
 
     /// Every listed model.
     pub fn models(&self) -> impl Iterator<Item = (&ProviderName, &ModelName, &ModelPrice)> {
-        self.models.iter().flat_map(|(provider, models)| {
-            models.iter().map(move |(model, price)| (provider, model, price))
-        })
+        self.models
+            .iter()
+            .flat_map(|(provider, models)| models.iter().map(move |(model, price)| (provider, model, price)))
     }
 
     /// What is known of a model, if it is listed.
@@ -258,7 +258,9 @@ impl PriceBook {
     ) -> Cost {
         let quote = self.quote(target, usage.input_tokens, service_tier, time);
         let priced = quote.and_then(|quote| Some((quote.rates.cost(usage)?, quote.estimated)));
-        let Some((amount, price_estimated)) = priced else { return Cost::UNKNOWN };
+        let Some((amount, price_estimated)) = priced else {
+            return Cost::UNKNOWN;
+        };
         let vague = (price_estimated || usage.audio_tokens > 0) && amount != Money::ZERO;
         let status = match usage_status {
             CostStatus::Exact if vague => CostStatus::Estimated,
@@ -331,7 +333,8 @@ mod tests {
 
     #[test]
     fn cached_tokens_are_inside_the_input() {
-        let usage = Usage { input_tokens: 100, cached_input_tokens: 40, output_tokens: 10, ..Usage::default() };
+        let usage =
+            Usage { input_tokens: 100, cached_input_tokens: 40, output_tokens: 10, ..Usage::default() };
         // 60 × 2000 + 40 × 200 + 10 × 10000 = 228,000 pico-dollars
         assert_eq!(rates(2_000, 200, 10_000).cost(&usage), Some(Money::from_nanos(228)));
     }
@@ -355,13 +358,15 @@ mod tests {
 
     fn any_usage() -> impl Strategy<Value = Usage> {
         let n = 0..10_000_000_u64;
-        (n.clone(), n.clone(), n.clone(), n.clone(), n).prop_map(|(input, cached, written, hour, output)| Usage {
-            input_tokens: input,
-            cached_input_tokens: cached,
-            cache_write_tokens: written,
-            cache_write_1h_tokens: hour,
-            output_tokens: output,
-            ..Usage::default()
+        (n.clone(), n.clone(), n.clone(), n.clone(), n).prop_map(|(input, cached, written, hour, output)| {
+            Usage {
+                input_tokens: input,
+                cached_input_tokens: cached,
+                cache_write_tokens: written,
+                cache_write_1h_tokens: hour,
+                output_tokens: output,
+                ..Usage::default()
+            }
         })
     }
 

@@ -1,4 +1,4 @@
-//! What to do about a failed attempt: one table ([`advise`]) and one formula ([`RetryPolicy::wait`]).
+//! What to do about a failed attempt: one table ([`advise`]) and one formula (the wait of [`RetryPolicy`]).
 //! The table follows the providers' documented error codes; its columns for fallback and breaker are
 //! decided here too, so that no other place has an opinion on a status code.
 
@@ -74,8 +74,11 @@ fn advise_status(status: u16, code: Option<&str>) -> Advice {
 
 /// Codes of a 429 that waiting does not cure: money or a cap is used up.
 pub fn is_exhausted(code: &str) -> bool {
-    const WORDS: [&str; 3] = ["insufficient_quota", "credit_balance_exhausted", "enforced_spend_limit_reached"];
-    WORDS.contains(&code) || code.ends_with("_spend_limit_exceeded") || code.ends_with("_usage_limit_exceeded")
+    const WORDS: [&str; 3] =
+        ["insufficient_quota", "credit_balance_exhausted", "enforced_spend_limit_reached"];
+    WORDS.contains(&code)
+        || code.ends_with("_spend_limit_exceeded")
+        || code.ends_with("_usage_limit_exceeded")
 }
 
 fn is_content_filter(code: &str) -> bool {
@@ -261,10 +264,7 @@ mod tests {
     #[test]
     fn a_retry_after_is_obeyed_up_to_two_minutes() {
         let policy = RetryPolicy::default();
-        let asked = |seconds| Failure {
-            retry_after: Some(Duration::from_secs(seconds)),
-            ..http(429, None)
-        };
+        let asked = |seconds| Failure { retry_after: Some(Duration::from_secs(seconds)), ..http(429, None) };
         let far = Duration::from_secs(1000);
         assert_eq!(policy.next(&asked(120), 1, far, 0.0), Next::RetryIn(Duration::from_secs(120)));
         let beyond = Next::GiveUp(GiveUp::AskedTooLong(Duration::from_secs(121)));

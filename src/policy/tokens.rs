@@ -18,7 +18,9 @@ const PER_IMAGE: u64 = 765;
 /// The vocabulary of `model`; of models whose vocabulary is not public, OpenAI's newest.
 fn vocabulary(model: &str) -> &'static CoreBPE {
     get_tokenizer(model)
-        .filter(|tokenizer| matches!(tokenizer, Tokenizer::O200kBase | Tokenizer::O200kHarmony | Tokenizer::Cl100kBase))
+        .filter(|tokenizer| {
+            matches!(tokenizer, Tokenizer::O200kBase | Tokenizer::O200kHarmony | Tokenizer::Cl100kBase)
+        })
         .and_then(|tokenizer| bpe_for_tokenizer(tokenizer).ok())
         .unwrap_or_else(o200k_base_singleton)
 }
@@ -83,7 +85,10 @@ mod tests {
             json!({"role": "system", "content": "You are a helpful, pattern-following assistant that translates corporate jargon into plain English."}),
             say("example_user", "New synergies will help drive top-line growth."),
             say("example_assistant", "Things working well together will increase revenue."),
-            say("example_user", "Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage."),
+            say(
+                "example_user",
+                "Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage.",
+            ),
             say("example_assistant", "Let's talk later when we're less busy about how to do better."),
             json!({"role": "user", "content": "This late pivot means we don't have time to boil the ocean for the client deliverable."}),
         ];
@@ -104,7 +109,8 @@ mod tests {
 
     #[test]
     fn odd_contents_count_without_panic() {
-        for content in [json!(null), json!(5), json!([{"type": "image_url", "image_url": {}}, {}]), json!({})] {
+        for content in [json!(null), json!(5), json!([{"type": "image_url", "image_url": {}}, {}]), json!({})]
+        {
             assert!(count_input("sim", &[json!({"role": "user", "content": content})], None) >= PRIMING);
         }
     }

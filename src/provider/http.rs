@@ -66,7 +66,7 @@ impl Http {
     /// Posts a body; returns the response once its head is there and says success.
     pub(super) async fn post(&self, body: Bytes) -> Result<Response, Failure> {
         let request = self.client()?.post(self.url.clone()).headers(self.headers.clone()).body(body);
-        let response = request.send().await.map_err(|error| self.failure(error, FailureKind::Dropped))?;
+        let response = request.send().await.map_err(|error| self.failure(&error, FailureKind::Dropped))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -77,7 +77,7 @@ impl Http {
     pub(super) async fn whole(&self, mut response: Response) -> Result<Bytes, Failure> {
         let mut body = BytesMut::new();
         while let Some(piece) =
-            response.chunk().await.map_err(|error| self.failure(error, FailureKind::Dropped))?
+            response.chunk().await.map_err(|error| self.failure(&error, FailureKind::Dropped))?
         {
             // The usual answer is one piece: it is passed on as it is.
             if body.is_empty() && response.content_length() == Some(piece.len() as u64) {
@@ -93,8 +93,8 @@ impl Http {
     }
 
     /// What went wrong with a connection. `sent` is the kind where the request had gone out.
-    pub(super) fn failure(&self, error: reqwest::Error, sent: FailureKind) -> Failure {
-        let cause = root_cause(&error);
+    pub(super) fn failure(&self, error: &reqwest::Error, sent: FailureKind) -> Failure {
+        let cause = root_cause(error);
         let (kind, what) = if error.is_connect() {
             (FailureKind::Connect, "cannot connect to")
         } else {
@@ -147,7 +147,8 @@ impl Http {
             }
         }
         let (message, code) = provider_error(&serde_json::from_slice(&body).unwrap_or_default());
-        let reason = message.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned());
+        let reason =
+            message.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned());
         let message = self.redact(&format!("{} answered {}: {reason}", self.origin(), status.as_u16()));
         Failure {
             status: Some(status.as_u16()),
@@ -202,7 +203,7 @@ fn root_cause(error: &dyn Error) -> String {
 /// A client that verifies servers against Mozilla's roots, which are compiled in: loading the system's
 /// would cost every command several milliseconds.
 fn build_client(http2: bool, connect_timeout: Duration) -> Result<Client, String> {
-    let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -224,18 +225,22 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
     fn waits_are_read_in_every_form() {
         let wait = |pairs: &[_]| retry_after(&headers(pairs));
         assert_eq!(wait(&[("retry-after", "2")]), Some(Duration::from_secs(2)));
-        assert_eq!(wait(&[("retry-after", "1"), ("retry-after-ms", "250")]), Some(Duration::from_millis(250)));
-        let dated = [
-            ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"),
-            ("date", "Sun, 06 Nov 1994 08:49:30 GMT"),
-        ];
+        assert_eq!(
+            wait(&[("retry-after", "1"), ("retry-after-ms", "250")]),
+            Some(Duration::from_millis(250))
+        );
+        let dated =
+            [("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), ("date", "Sun, 06 Nov 1994 08:49:30 GMT")];
         assert_eq!(wait(&dated), Some(Duration::from_secs(7)));
         for nonsense in ["-1", "NaN", "inf", "1e300", "soon", ""] {
             assert_eq!(wait(&[("retry-after", nonsense)]), None, "{nonsense}");
@@ -246,8 +251,14 @@ mod tests {
     fn errors_are_read_in_every_form() {
         let read = |body: Value| provider_error(&body);
         let some = |text: &str| Some(text.to_owned());
-        assert_eq!(read(json!({"error": {"message": "m", "type": "t", "code": "c"}})), (some("m"), some("c")));
-        assert_eq!(read(json!({"error": {"message": "m", "type": "t", "code": null}})), (some("m"), some("t")));
+        assert_eq!(
+            read(json!({"error": {"message": "m", "type": "t", "code": "c"}})),
+            (some("m"), some("c"))
+        );
+        assert_eq!(
+            read(json!({"error": {"message": "m", "type": "t", "code": null}})),
+            (some("m"), some("t"))
+        );
         assert_eq!(read(json!([{"error": {"message": "m", "code": 429}}])), (some("m"), None));
         assert_eq!(read(json!({"error": "plain"})), (some("plain"), None));
         assert_eq!(read(json!({"detail": "d"})), (some("d"), None));

@@ -33,7 +33,11 @@ impl OpenAi {
 }
 
 impl Provider for OpenAi {
-    fn open<'a>(&'a self, outgoing: &'a Outgoing, _attempt: u32) -> BoxFuture<'a, Result<EventStream, Failure>> {
+    fn open<'a>(
+        &'a self,
+        outgoing: &'a Outgoing,
+        _attempt: u32,
+    ) -> BoxFuture<'a, Result<EventStream, Failure>> {
         async {
             let response = self.http.post(outgoing.body.clone()).await?;
             // A server may ignore `stream`, either way: its answer says what it is.
@@ -60,7 +64,7 @@ fn is_event_stream(response: &Response) -> bool {
 fn whole_body(body: &[u8]) -> Result<[Event; 2], String> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|_| format!("answered 200 with something that is not JSON: {}", glimpse(body)))?;
-    if !body["choices"].as_array().is_some_and(|choices| !choices.is_empty()) {
+    if body["choices"].as_array().is_none_or(Vec::is_empty) {
         return Err(match provider_error(&body) {
             (Some(message), _) => format!("answered 200 with an error: {message}"),
             _ => format!("answered 200 without choices: {}", glimpse(body.to_string().as_bytes())),
@@ -101,7 +105,8 @@ fn usage_of(usage: &Value) -> Option<Usage> {
     let completion = count(&usage["completion_tokens"]);
     let reasoning_tokens = count(&output["reasoning_tokens"]);
     // xAI and Gemini report reasoning beside the completion; their total tells.
-    let beside = usage["total_tokens"].as_u64() == input_tokens.checked_add(completion)?.checked_add(reasoning_tokens);
+    let beside =
+        usage["total_tokens"].as_u64() == input_tokens.checked_add(completion)?.checked_add(reasoning_tokens);
     Some(Usage {
         input_tokens,
         // DeepSeek's older name for it is at the top level.
@@ -141,12 +146,13 @@ impl Reading {
                 Ok(None) => self.decoder.finish(),
                 Err(error) => {
                     self.ended = true;
-                    return Some(Err(self.http.failure(error, FailureKind::Stream)));
+                    return Some(Err(self.http.failure(&error, FailureKind::Stream)));
                 }
             };
             self.ended = decoded.iter().any(|event| !matches!(event, Ok(Event::Delta(_))));
             let http = &self.http;
-            self.ready.extend(decoded.into_iter().map(|event| event.map_err(|failure| locate(http, failure))));
+            self.ready
+                .extend(decoded.into_iter().map(|event| event.map_err(|failure| locate(http, failure))));
         }
         self.ready.pop_front()
     }
@@ -167,51 +173,50 @@ struct StreamDecoder {
 
 impl StreamDecoder {
     fn feed(&mut self, piece: &[u8]) -> Vec<Result<Event, Failure>> {
-        let mut events = Vec::new();
         match self.sse.feed(piece) {
-            Ok(payloads) => payloads.iter().for_each(|data| events.extend(self.decode(data))),
-            Err(error) => events.push(Err(broken(format!("sent {error}")))),
+            Ok(payloads) => payloads.iter().flat_map(|data| self.decode(data)).collect(),
+            Err(error) => vec![Err(broken(format!("sent {error}")))],
         }
-        events
     }
 
     /// The connection ended. A missing `[DONE]` is forgiven where every choice had said that it was finished.
     fn finish(&mut self) -> Vec<Result<Event, Failure>> {
         let last = self.sse.finish();
-        let mut events: Vec<_> = last.and_then(|data| self.decode(&data)).into_iter().collect();
+        let mut events = last.map(|data| self.decode(&data)).unwrap_or_default();
         if !self.ended && !events.iter().any(Result::is_err) {
-            events.push(match self.body.is_finished() {
-                true => Ok(self.done()),
-                false => Err(broken("ended its stream before the answer was finished".into())),
+            events.push(if self.body.is_finished() {
+                Ok(self.done())
+            } else {
+                Err(broken("ended its stream before the answer was finished".into()))
             });
         }
         events
     }
 
-    fn decode(&mut self, data: &str) -> Option<Result<Event, Failure>> {
-        if self.ended || data.trim().is_empty() {
-            return None;
+    fn decode(&mut self, data: &str) -> Vec<Result<Event, Failure>> {
+        match data.trim() {
+            "" => Vec::new(),
+            _ if self.ended => Vec::new(),
+            "[DONE]" if self.body.has_choices() => vec![Ok(self.done())],
+            "[DONE]" => vec![Err(broken("sent a stream without an answer".into()))],
+            data => match self.decode_chunk(data) {
+                Ok(deltas) => deltas.into_iter().map(|delta| Ok(Event::Delta(delta))).collect(),
+                Err(failure) => vec![Err(failure)],
+            },
         }
-        if data.trim() == "[DONE]" {
-            return Some(match self.body.has_choices() {
-                true => Ok(self.done()),
-                false => Err(broken("sent a stream without an answer".into())),
-            });
-        }
-        let chunk = match serde_json::from_str::<Value>(data) {
-            Ok(Value::Object(chunk)) => chunk,
-            _ => {
-                let glimpse = glimpse(data.as_bytes());
-                return Some(Err(broken(format!("sent something in its stream that is not a chunk: {glimpse}"))));
-            }
+    }
+
+    fn decode_chunk(&mut self, data: &str) -> Result<Vec<Delta>, Failure> {
+        let Ok(Value::Object(chunk)) = serde_json::from_str(data) else {
+            let glimpse = glimpse(data.as_bytes());
+            return Err(broken(format!("sent something in its stream that is not a chunk: {glimpse}")));
         };
         if chunk.get("error").is_some_and(|error| !error.is_null()) {
             let (message, code) = provider_error(&Value::Object(chunk));
             let message = format!("sent an error in its stream: {}", message.unwrap_or_default());
-            return Some(Err(Failure { code, ..broken(message) }));
+            return Err(Failure { code, ..broken(message) });
         }
-        let deltas = self.body.add(chunk);
-        deltas.has_content().then_some(Ok(Event::Delta(deltas)))
+        Ok(self.body.add(chunk))
     }
 
     fn done(&mut self) -> Event {
@@ -242,20 +247,18 @@ impl Assembly {
     }
 
     fn is_finished(&self) -> bool {
-        let finished = |choice: &Map<String, Value>| choice.get("finish_reason").is_some_and(Value::is_string);
+        let finished =
+            |choice: &Map<String, Value>| choice.get("finish_reason").is_some_and(Value::is_string);
         self.has_choices() && self.choices.iter().all(finished)
     }
 
-    /// Adds a chunk and returns what is new in it. With several choices a chunk carries one at a time.
-    fn add(&mut self, mut chunk: Map<String, Value>) -> Delta {
-        let mut news = Delta::default();
+    /// Adds a chunk and returns what a reader sees of it.
+    fn add(&mut self, mut chunk: Map<String, Value>) -> Vec<Delta> {
+        let mut news = Vec::new();
         if let Some(Value::Array(choices)) = chunk.remove("choices") {
             for choice in choices {
                 if let Value::Object(choice) = choice {
-                    let delta = self.add_choice(choice);
-                    if delta.has_content() {
-                        merge_delta(&mut news, delta);
-                    }
+                    news.push(self.add_choice(choice));
                 }
             }
         }
@@ -264,6 +267,7 @@ impl Assembly {
                 self.fields.insert(field, value);
             }
         }
+        news.retain(Delta::has_content);
         news
     }
 
@@ -305,16 +309,11 @@ impl Assembly {
     }
 }
 
-fn merge_delta(into: &mut Delta, delta: Delta) {
-    into.choice = delta.choice;
-    into.text.push_str(&delta.text);
-    into.reasoning.push_str(&delta.reasoning);
-    into.tool_calls.extend(delta.tool_calls);
-}
-
 /// Adds a chunk's `delta` to a message: texts grow, lists are extended, tool calls meet by their index.
 fn merge_message(message: &mut Value, delta: Value) {
-    let (Value::Object(message), Value::Object(delta)) = (message, delta) else { return };
+    let (Value::Object(message), Value::Object(delta)) = (message, delta) else {
+        return;
+    };
     for (field, value) in delta {
         match (message.get_mut(&field), value) {
             (Some(_), Value::Null) => {}
@@ -377,3 +376,6 @@ fn extend_lists(old: &mut Map<String, Value>, new: Map<String, Value>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,11 @@ impl Sim {
 }
 
 impl Provider for Sim {
-    fn open<'a>(&'a self, outgoing: &'a Outgoing, attempt: u32) -> BoxFuture<'a, Result<EventStream, Failure>> {
+    fn open<'a>(
+        &'a self,
+        outgoing: &'a Outgoing,
+        attempt: u32,
+    ) -> BoxFuture<'a, Result<EventStream, Failure>> {
         self.answer(outgoing, attempt).boxed()
     }
 }

@@ -106,9 +106,8 @@ mod tests {
             Just(String::new())
         ];
         let end = prop_oneof![Just("\n"), Just("\r\n"), Just("\r")];
-        proptest::collection::vec((line, end), 0..12).prop_map(|lines| {
-            lines.into_iter().flat_map(|(line, end)| (line + end).into_bytes()).collect()
-        })
+        proptest::collection::vec((line, end), 0..12)
+            .prop_map(|lines| lines.into_iter().flat_map(|(line, end)| (line + end).into_bytes()).collect())
     }
 
     proptest! {

@@ -14,16 +14,17 @@ const DICTIONARY: &[u8] = include_bytes!("bodies.dict");
 /// The level at which a body costs less than its row.
 const LEVEL: i32 = 1;
 
-/// Compresses bodies.
-pub(super) struct Packer(Compressor<'static>);
+/// Compresses bodies; reads the dictionary when the first one comes.
+#[derive(Default)]
+pub(super) struct Packer(Option<Compressor<'static>>);
 
 impl Packer {
-    pub(super) fn new() -> io::Result<Self> {
-        Compressor::with_dictionary(LEVEL, DICTIONARY).map(Self)
-    }
-
     pub(super) fn pack(&mut self, body: &[u8]) -> io::Result<Vec<u8>> {
-        self.0.compress(body)
+        let compressor = match &mut self.0 {
+            Some(compressor) => compressor,
+            none => none.insert(Compressor::with_dictionary(LEVEL, DICTIONARY)?),
+        };
+        compressor.compress(body)
     }
 }
 
@@ -43,7 +44,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_comes_back(bodies in proptest::collection::vec(any::<Vec<u8>>(), 0..4)) {
-            let mut packer = Packer::new().unwrap();
+            let mut packer = Packer::default();
             for body in bodies {
                 let packed = packer.pack(&body).unwrap();
                 prop_assert_eq!(unpack(&packed).unwrap(), body);

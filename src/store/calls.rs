@@ -133,8 +133,10 @@ impl Reader {
 
     /// The call whose id begins with `prefix` (hexadecimal, hyphens as in the id or left out).
     pub fn call(&self, prefix: &str) -> Result<CallLookup, StoreError> {
-        let Some((low, high)) = id_range(prefix) else { return Ok(CallLookup::Missing) };
         const QUERY: &str = "SELECT id FROM calls WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 5";
+        let Some((low, high)) = id_range(prefix) else {
+            return Ok(CallLookup::Missing);
+        };
         self.read(|connection| {
             let mut query = connection.prepare(QUERY)?;
             let ids = query.query_map([&low[..], &high[..]], |row| row.get(0))?;
@@ -167,9 +169,8 @@ fn whole_call(connection: &Connection, id: CallId) -> rusqlite::Result<Call> {
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()?;
-    let (request, response) = bodies.map_or((Vec::new(), None), |(request, response)| {
-        (request.0, response.map(|response| response.0))
-    });
+    let (request, response) = bodies
+        .map_or((Vec::new(), None), |(request, response)| (request.0, response.map(|response| response.0)));
     Ok(Call { summary, attempts: attempts(connection, seq)?, request, response })
 }
 
@@ -214,12 +215,7 @@ fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         }),
         None => None,
     };
-    Ok(Attempt {
-        target: target_of(row, 0)?,
-        offset_ms: row.get(2)?,
-        duration_ms: row.get(3)?,
-        failure,
-    })
+    Ok(Attempt { target: target_of(row, 0)?, offset_ms: row.get(2)?, duration_ms: row.get(3)?, failure })
 }
 
 fn target_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Target> {
@@ -262,7 +258,9 @@ fn summary_of(row: &Row<'_>) -> rusqlite::Result<(i64, CallSummary)> {
 }
 
 fn usage_of(row: &Row<'_>) -> rusqlite::Result<Option<Usage>> {
-    let Some(input_tokens) = row.get(9)? else { return Ok(None) };
+    let Some(input_tokens) = row.get(9)? else {
+        return Ok(None);
+    };
     Ok(Some(Usage {
         input_tokens,
         cached_input_tokens: row.get(10)?,
@@ -275,7 +273,9 @@ fn usage_of(row: &Row<'_>) -> rusqlite::Result<Option<Usage>> {
 }
 
 fn error_of(row: &Row<'_>) -> rusqlite::Result<Option<CallFailure>> {
-    let Some(kind) = row.get::<_, Option<Word<ErrorKind>>>(22)? else { return Ok(None) };
+    let Some(kind) = row.get::<_, Option<Word<ErrorKind>>>(22)? else {
+        return Ok(None);
+    };
     Ok(Some(CallFailure {
         kind: kind.0,
         status: row.get(23)?,

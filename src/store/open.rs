@@ -96,7 +96,9 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
 #[cfg(target_os = "linux")]
 fn refuse_network(path: &Path) -> Result<(), StoreError> {
     // Magic numbers of statfs(2).
-    let Ok(found) = rustix::fs::statfs(path) else { return Ok(()) };
+    let Ok(found) = rustix::fs::statfs(path) else {
+        return Ok(());
+    };
     let kind = match u32::try_from(found.f_type & 0xffff_ffff) {
         Ok(0x6969) => "NFS",
         Ok(0x517b) => "SMB",

@@ -81,10 +81,7 @@ fn spend_of(row: &Row<'_>) -> rusqlite::Result<Spend> {
     let quarter: i64 = row.get(0)?;
     Ok(Spend {
         from: DateTime::UNIX_EPOCH + TimeDelta::seconds(quarter * QUARTER),
-        target: Target {
-            provider: row.get::<_, String>(1)?.into(),
-            model: row.get::<_, String>(2)?.into(),
-        },
+        target: Target { provider: row.get::<_, String>(1)?.into(), model: row.get::<_, String>(2)?.into() },
         calls: row.get(3)?,
         input_tokens: row.get(4)?,
         cached_input_tokens: row.get(5)?,

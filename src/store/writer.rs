@@ -47,11 +47,13 @@ impl Writer {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let connection = connect(path)?;
         probe_writing(&connection, path)?;
-        let failed = |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
-        let desk = Desk { connection, packer: Packer::new().map_err(failed)? };
+        let failed =
+            |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
+        let desk = Desk { connection, packer: Packer::default() };
         let (jobs, queue) = channel();
         let owner = Owner { desk, queue, path: path.to_owned() };
-        let thread = std::thread::Builder::new().name("store".into()).spawn(|| owner.run()).map_err(failed)?;
+        let thread =
+            std::thread::Builder::new().name("store".into()).spawn(|| owner.run()).map_err(failed)?;
         Ok(Self { jobs, thread, path: path.to_owned() })
     }
 

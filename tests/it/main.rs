@@ -8,4 +8,6 @@
 )]
 
 mod architecture;
+mod batch;
+mod path;
 mod support;

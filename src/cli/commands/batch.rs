@@ -23,15 +23,15 @@ use crate::ops::batch::item::LineFormat;
 use crate::ops::batch::report::Summary;
 use crate::ops::batch::run::{BatchError, BatchOptions, Ended, run as run_batch};
 use crate::ops::quote::Quote;
-use crate::pipeline::{CallContext, CallError, Pipeline};
+use crate::pipeline::{CallContext, Pipeline};
 
-pub(in crate::cli) fn run(args: BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let format = args.input_format.map(|format| match format {
         InputFormat::Txt => LineFormat::Txt,
         InputFormat::Jsonl => LineFormat::Jsonl,
     });
     let sources = args.files.iter().map(|path| Source::new(path, format)).collect::<Result<Vec<_>, _>>()?;
-    check_out(&args)?;
+    check_out(args)?;
     let context = session::context(Origin::Batch, &args.call, ui, CancellationToken::new())?;
     let checked = input::check(&sources, args.limit)?;
     let pipeline = session::pipeline(global, &args.call)?;
@@ -42,10 +42,11 @@ pub(in crate::cli) fn run(args: BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
     }
     let mut out = open_out(args.out.as_deref(), args.overwrite)?;
     let runtime = session::runtime()?;
-    let (ended, signal) = runtime.block_on(send(ui, pipeline, context, sources, &args, checked.total, &mut *out))?;
+    let (ended, signal) =
+        runtime.block_on(send(ui, pipeline, context, sources, args, checked.total, &mut *out))?;
     // Not waited for: the reading of a terminal may still hang.
     runtime.shutdown_background();
-    report(ui, &args, ended, signal)
+    report(ui, args, ended, signal)
 }
 
 /// Sends everything, and returns when all calls are on the books.
@@ -59,11 +60,8 @@ async fn send(
     out: &mut dyn Write,
 ) -> Result<(Ended, Option<u8>), CliError> {
     let (stop, cancel) = (CancellationToken::new(), context.cancel.clone());
-    let options = BatchOptions {
-        jobs: usize::try_from(args.jobs).unwrap_or(usize::MAX),
-        total,
-        stop: stop.clone(),
-    };
+    let options =
+        BatchOptions { jobs: usize::try_from(args.jobs).unwrap_or(usize::MAX), total, stop: stop.clone() };
     let shares_terminal = args.out.is_none() && io::stdout().is_terminal();
     let mut progress = Progress::new(ui, total, shares_terminal);
     let mut show = |tally: &_| progress.show(tally);
@@ -85,7 +83,9 @@ async fn send(
 
 /// Refuses an OUT that is there, before anything else is done.
 fn check_out(args: &BatchArgs) -> Result<(), CliError> {
-    let Some(out) = args.out.as_deref().filter(|out| out.exists()) else { return Ok(()) };
+    let Some(out) = args.out.as_deref().filter(|out| out.exists()) else {
+        return Ok(());
+    };
     let is_input = |file: &PathBuf| file.canonicalize().ok() == out.canonicalize().ok();
     if args.files.iter().any(is_input) {
         let message = format!("{} is the input", out.display());
@@ -96,10 +96,7 @@ fn check_out(args: &BatchArgs) -> Result<(), CliError> {
 
 /// A model that cannot be called fails before the first call, not at every item.
 fn check_models(pipeline: &Pipeline, context: &CallContext, checked: &Checked) -> Result<(), CliError> {
-    let check = |model: Option<&str>| match pipeline.check_model(model) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(CliError::Call(CallError::Refused(error))),
-    };
+    let check = |model: Option<&str>| pipeline.check_model(model).map(drop).map_err(CliError::from);
     match &context.overrides.model {
         Some(model) => check(Some(model)),
         None => checked.models.iter().try_for_each(|model| check(model.as_deref())),
@@ -117,13 +114,21 @@ fn note_unused(ui: &Ui, unused: &BTreeSet<String>) {
 }
 
 fn open_out(out: Option<&Path>, overwrite: bool) -> Result<Box<dyn Write>, CliError> {
-    let Some(path) = out else { return Ok(Box::new(io::stdout())) };
+    let Some(path) = out else {
+        return Ok(Box::new(io::stdout()));
+    };
     let mut options = OpenOptions::new();
     options.write(true);
-    if overwrite { options.create(true).truncate(true) } else { options.create_new(true) };
+    if overwrite {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
     match options.open(path) {
         Ok(file) => Ok(Box::new(file)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(CliError::OutExists(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(CliError::OutExists(path.to_owned()))
+        }
         Err(reason) => Err(CliError::Write { path: path.to_owned(), reason }),
     }
 }
@@ -141,7 +146,7 @@ fn dry_run(
         let line = line?;
         let place = line.place;
         let item = line.item.map_err(|reason| input::InputError::Line { place, reason })?;
-        let plan = pipeline.plan(item.request, context).map_err(CallError::from)?;
+        let plan = pipeline.plan(item.request, context)?;
         quote.add(pipeline, &plan);
     }
     quote::show(ui, quote, false)?;
@@ -150,12 +155,14 @@ fn dry_run(
 
 fn report(ui: &Ui, args: &BatchArgs, ended: Ended, signal: Option<u8>) -> Result<u8, CliError> {
     let Ended { summary, error } = ended;
-    let closed = matches!(&error, Some(BatchError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe);
+    let closed =
+        matches!(&error, Some(BatchError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe);
     if !closed {
         ui.note(&describe(&summary, args.out.as_deref()));
     }
     if let Some(path) = &args.summary {
-        let written = File::create(path).and_then(|mut file| file.write_all(format::json(&summary).as_bytes()));
+        let written =
+            File::create(path).and_then(|mut file| file.write_all(format::json(&summary).as_bytes()));
         written.map_err(|reason| CliError::Write { path: path.clone(), reason })?;
     }
     match (error, signal) {

@@ -10,7 +10,7 @@ use super::question::dollars;
 use crate::cli::args::{CallsArgs, CallsCommand, ChatFormat, GlobalArgs, ListFormat};
 use crate::cli::error::CliError;
 use crate::cli::table::{self, Column};
-use crate::cli::ui::{Ui, seconds, thousands};
+use crate::cli::ui::{Ui, print, seconds, thousands};
 use crate::cli::{exit, format, session};
 use crate::domain::call::Call;
 use crate::domain::event::{Completion, text_of};
@@ -49,7 +49,7 @@ fn list(args: &CallsArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> 
     let selection = CallSelection { last: (args.last > 0).then_some(args.last) };
     let calls = session::reader(global)?.calls(&selection)?;
     let rows: Vec<CallRow> = calls.into_iter().map(CallRow::from).collect();
-    ui.print(&match args.list.format {
+    print(&match args.list.format {
         ListFormat::Json => format::json(&rows),
         ListFormat::Jsonl => format::jsonl(&rows),
         ListFormat::Csv => format::csv(&COLUMNS, &rows),
@@ -112,7 +112,7 @@ fn show(id: &str, format: ChatFormat, global: &GlobalArgs, ui: &Ui) -> Result<u8
             return Err(CliError::AmbiguousCall { prefix: id.to_owned(), ids: ids.join(", ") });
         }
     };
-    ui.print(&match format {
+    print(&match format {
         ChatFormat::Json => format::json(&CallDetail::from(call)),
         ChatFormat::Text => describe(ui, call),
     })?;
@@ -122,7 +122,9 @@ fn show(id: &str, format: ChatFormat, global: &GlobalArgs, ui: &Ui) -> Result<u8
 /// A call for people: facts, attempts, then who said what.
 fn describe(ui: &Ui, call: Call) -> String {
     let detail = CallDetail::from(call);
-    let mut text = facts(&detail).into_iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect::<String>();
+    let facts: Vec<String> =
+        facts(&detail).iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect();
+    let mut text = facts.concat();
     let heading = |name: &str| format!("\n{}\n", ui.style().bold().apply_to(name));
     text.push_str(&heading("Attempts"));
     detail.attempt_list.iter().for_each(|attempt| text.push_str(&attempt_line(attempt)));
@@ -148,7 +150,14 @@ fn facts(detail: &CallDetail) -> Vec<(&'static str, String)> {
         ("time", local_time(row.time)),
         ("command", row.command.to_string()),
         ("model", format!("{}/{}", row.provider, row.model)),
-        ("status", [Some(row.status.as_str()), detail.finish_reason.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ")),
+        (
+            "status",
+            [Some(row.status.as_str()), detail.finish_reason.as_deref()]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
     ];
     facts.extend(row.user.clone().map(|user| ("user", user)));
     facts.extend(row.tags.iter().map(|(key, value)| ("tag", format!("{key}={value}"))));
@@ -161,9 +170,11 @@ fn facts(detail: &CallDetail) -> Vec<(&'static str, String)> {
         ];
         facts.push(("tokens", format!("{} {}, {} {}", parts[0], parts[1], parts[2], parts[3])));
     }
-    let version = detail.price_version.as_ref().map(|version| format!(", prices of {version}")).unwrap_or_default();
+    let version =
+        detail.price_version.as_ref().map(|version| format!(", prices of {version}")).unwrap_or_default();
     facts.push(("cost", format!("{} ({}{version})", dollars(row.cost_usd), row.cost_status)));
-    let first = detail.first_token_ms.map(|first| format!(", first token after {}", ms(first))).unwrap_or_default();
+    let first =
+        detail.first_token_ms.map(|first| format!(", first token after {}", ms(first))).unwrap_or_default();
     facts.push(("latency", format!("{}{first}", ms(row.latency_ms))));
     facts.extend(detail.error.as_ref().map(|error| ("error", format!("{}: {}", error.kind, error.message))));
     facts
@@ -177,7 +188,12 @@ fn attempt_line(attempt: &AttemptRow) -> String {
         (None, None) => "ok".to_owned(),
     };
     let target = format!("{}/{}", attempt.provider, attempt.model);
-    format!("{}  {target}  at {}, took {}: {result}\n", attempt.number, ms(attempt.offset_ms), ms(attempt.duration_ms))
+    format!(
+        "{}  {target}  at {}, took {}: {result}\n",
+        attempt.number,
+        ms(attempt.offset_ms),
+        ms(attempt.duration_ms)
+    )
 }
 
 fn message_text(message: &Value) -> String {

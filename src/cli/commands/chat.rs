@@ -8,34 +8,27 @@ use super::{question, quote};
 use crate::cli::args::{ChatArgs, ChatFormat, GlobalArgs};
 use crate::cli::error::CliError;
 use crate::cli::signals::heeding;
-use crate::cli::ui::Ui;
+use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format, session};
 use crate::domain::call::Origin;
-use crate::ops::answer::AnswerReport;
-use crate::ops::quote::Quote;
-use crate::pipeline::{CallContext, CallError, Outcome, Pipeline};
 use crate::domain::request::ChatRequest;
+use crate::ops::answer::AnswerReport;
+use crate::pipeline::{CallContext, CallError, Outcome, Pipeline};
 
-pub(in crate::cli) fn run(args: ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let request = question::request(&args.question)?;
-    let cancel = CancellationToken::new();
-    let context = session::context(Origin::Chat, &args.call, ui, cancel)?;
+    let context = session::context(Origin::Chat, &args.call, ui, CancellationToken::new())?;
     let pipeline = session::pipeline(global, &args.call)?;
     if args.call.dry_run {
-        let mut quote = Quote::default();
-        let plan = pipeline.plan(request, &context).map_err(CallError::from)?;
-        quote.add(&pipeline, &plan);
-        quote::show(ui, quote, args.format == ChatFormat::Json)?;
-        return Ok(exit::DONE);
+        return quote::show_one(ui, &pipeline, request, &context, args.format == ChatFormat::Json);
     }
     let runtime = session::runtime()?;
-    let asked = runtime.block_on(ask(pipeline, request, context));
-    runtime.shutdown_background();
-    let (outcome, signal) = asked?;
+    let (asked, signal) = runtime.block_on(ask(pipeline, request, context))?;
+    let outcome = asked?;
     question::describe(ui, &outcome.summary);
     match signal {
         Some(code) if !outcome.is_whole() => Ok(code),
-        _ => show(ui, outcome, args.format),
+        _ => show(outcome, args.format),
     }
 }
 
@@ -43,20 +36,20 @@ async fn ask(
     pipeline: Pipeline,
     request: ChatRequest,
     context: CallContext,
-) -> Result<(Outcome, Option<u8>), CliError> {
+) -> Result<(Result<Outcome, CallError>, Option<u8>), CliError> {
     let cancel = context.cancel.clone();
-    let (outcome, signal) = heeding(pipeline.ask(request, context), |_| cancel.cancel()).await?;
+    let heard = heeding(pipeline.ask(request, context), |_| cancel.cancel()).await;
     pipeline.finish().await;
-    Ok((outcome?, signal))
+    heard
 }
 
-fn show(ui: &Ui, mut outcome: Outcome, format: ChatFormat) -> Result<u8, CliError> {
+fn show(mut outcome: Outcome, format: ChatFormat) -> Result<u8, CliError> {
     if !outcome.is_whole() {
-        return Err(CliError::Call(CallError::Failed(Box::new(outcome))));
+        return Err(CallError::Failed(Box::new(outcome)).into());
     }
     let recorded = std::mem::replace(&mut outcome.recorded, Ok(()));
     let report = AnswerReport::from(outcome);
-    ui.print(&match format {
+    print(&match format {
         ChatFormat::Json => format::json(&report),
         ChatFormat::Text => text(&report),
     })?;

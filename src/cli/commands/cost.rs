@@ -8,7 +8,7 @@ use super::question::dollars;
 use crate::cli::args::{CostArgs, CostGroup, GlobalArgs, ListFormat};
 use crate::cli::error::CliError;
 use crate::cli::table::{self, Column};
-use crate::cli::ui::{Ui, thousands};
+use crate::cli::ui::{Ui, print, thousands};
 use crate::cli::{exit, format, session};
 use crate::ops::cost::{CostReport, GroupBy, Sums, report};
 use crate::ops::period::first_day;
@@ -25,9 +25,10 @@ pub(in crate::cli) fn run(args: &CostArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
     let by = groups(&args.by);
     let report = report(&session::reader(global)?, &Local, first, last, &by)?;
     let names: Vec<&str> = by.iter().flat_map(|by| column_names(*by)).copied().collect();
-    let sums = ["calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "unpriced_calls"];
+    let sums =
+        ["calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "unpriced_calls"];
     let columns = [names, sums.to_vec()].concat();
-    ui.print(&match args.list.format {
+    print(&match args.list.format {
         ListFormat::Json => format::json(&report),
         ListFormat::Jsonl => format::jsonl(&report.rows),
         ListFormat::Csv => format::csv(&columns, &report.rows),
@@ -72,23 +73,23 @@ fn table(ui: &Ui, report: &CostReport, by: &[GroupBy]) -> String {
     columns.extend(["Calls", "Input", "Cached", "Output", "Cost", "Share"].map(Column::Number));
     let mut rows: Vec<Vec<String>> = Vec::new();
     for row in &report.rows {
-        let value = |name: &str| row.group.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
+        let value =
+            |name: &str| row.group.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
         let groups = by.iter().map(|by| match by {
             GroupBy::Day => value("day").to_owned(),
             GroupBy::Model => format!("{}/{}", value("provider"), value("model")),
         });
         rows.push(groups.chain(cells(&row.sums, &report.total)).collect());
     }
-    let mut total = vec![String::new(); by.len()];
-    total[0] = "Total".to_owned();
-    total.extend(cells(&report.total, &report.total));
-    rows.push(total);
-    let mut text = format!("Spend {}\n\n{}", period(report.from, report.to), table::render(ui, &columns, rows));
-    if report.total.unpriced_calls > 0 {
-        let count = thousands(report.total.unpriced_calls);
-        text.push_str(&format!("\nUnpriced calls, whose cost is not in these sums: {count}\n"));
-    }
-    text
+    let blanks = std::iter::repeat_n(String::new(), by.len() - 1);
+    let labels = std::iter::once("Total".to_owned()).chain(blanks);
+    rows.push(labels.chain(cells(&report.total, &report.total)).collect());
+    let unpriced = match report.total.unpriced_calls {
+        0 => String::new(),
+        count => format!("\nUnpriced calls, whose cost is not in these sums: {}\n", thousands(count)),
+    };
+    let table = table::render(ui, &columns, rows);
+    format!("Spend {}\n\n{table}{unpriced}", period(report.from, report.to))
 }
 
 fn cells(sums: &Sums, total: &Sums) -> Vec<String> {
@@ -110,5 +111,9 @@ fn cells(sums: &Sums, total: &Sums) -> Vec<String> {
 fn period(from: DateTime<FixedOffset>, to: DateTime<FixedOffset>) -> String {
     let (first, last) = (from.date_naive(), (to - chrono::TimeDelta::seconds(1)).date_naive());
     let zone = from.offset();
-    if first == last { format!("on {first} (UTC{zone})") } else { format!("from {first} to {last} (UTC{zone})") }
+    if first == last {
+        format!("on {first} (UTC{zone})")
+    } else {
+        format!("from {first} to {last} (UTC{zone})")
+    }
 }

@@ -31,7 +31,10 @@ fn read_stdin() -> Result<String, CliError> {
         .map_err(|reason| CliError::System { what: "cannot read standard input", reason })?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to() + 1;
-        CliError::usage(format!("standard input is not valid UTF-8 at byte {at}"), "pipe text, or leave it alone with -n")
+        CliError::usage(
+            format!("standard input is not valid UTF-8 at byte {at}"),
+            "pipe text, or leave it alone with -n",
+        )
     })
 }
 
@@ -39,10 +42,17 @@ fn read_stdin() -> Result<String, CliError> {
 pub(super) fn describe(ui: &Ui, call: &CallSummary) {
     let tokens = call.usage.map_or_else(
         || "tokens unknown".to_owned(),
-        |usage| format!("{} tokens in, {} out", thousands(usage.input_tokens), thousands(usage.output_tokens)),
+        |usage| {
+            format!("{} tokens in, {} out", thousands(usage.input_tokens), thousands(usage.output_tokens))
+        },
     );
     let latency = seconds(std::time::Duration::from_millis(call.latency_ms));
-    ui.detail(&format!("{}: {tokens}, {}, {latency}, call {}", call.target, dollars(call.cost.amount), call.id));
+    ui.detail(&format!(
+        "{}: {tokens}, {}, {latency}, call {}",
+        call.target,
+        dollars(call.cost.amount),
+        call.id
+    ));
 }
 
 /// An amount for people; `?` where it is not known.

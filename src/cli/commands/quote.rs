@@ -2,16 +2,32 @@
 
 use super::question::dollars;
 use crate::cli::error::CliError;
-use crate::cli::format;
 use crate::cli::table::{self, Column};
-use crate::cli::ui::{Ui, thousands};
+use crate::cli::ui::{Ui, print, thousands};
+use crate::cli::{exit, format};
+use crate::domain::request::ChatRequest;
 use crate::ops::quote::{Quote, QuoteRow};
+use crate::pipeline::{CallContext, Pipeline};
+
+/// Prints a quote for one request.
+pub(super) fn show_one(
+    ui: &Ui,
+    pipeline: &Pipeline,
+    request: ChatRequest,
+    context: &CallContext,
+    as_json: bool,
+) -> Result<u8, CliError> {
+    let mut quote = Quote::default();
+    quote.add(pipeline, &pipeline.plan(request, context)?);
+    show(ui, quote, as_json)?;
+    Ok(exit::DONE)
+}
 
 /// Prints a quote: as JSON for programs, else as a table.
 pub(super) fn show(ui: &Ui, quote: Quote, as_json: bool) -> Result<(), CliError> {
     let rows = quote.into_rows();
     if as_json {
-        return ui.print(&format::json(&rows));
+        return print(&format::json(&rows));
     }
     let columns = [
         Column::Text("Model"),
@@ -21,7 +37,7 @@ pub(super) fn show(ui: &Ui, quote: Quote, as_json: bool) -> Result<(), CliError>
         Column::Number("Cost from"),
         Column::Number("to"),
     ];
-    ui.print(&table::render(ui, &columns, rows.iter().map(cells).collect()))
+    print(&table::render(ui, &columns, rows.iter().map(cells).collect()))
 }
 
 fn cells(row: &QuoteRow) -> Vec<String> {

@@ -17,31 +17,31 @@ use crate::domain::call::Origin;
 use crate::domain::event::Delta;
 use crate::domain::request::ChatRequest;
 use crate::ops::answer::AnswerReport;
-use crate::ops::quote::Quote;
 use crate::pipeline::{AnswerEvent, CallContext, CallError, Outcome, Pipeline};
 
-pub(in crate::cli) fn run(args: StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let request = question::request(&args.question)?;
     let context = session::context(Origin::Stream, &args.call, ui, CancellationToken::new())?;
     let pipeline = session::pipeline(global, &args.call)?;
     if args.call.dry_run {
-        let mut quote = Quote::default();
-        let plan = pipeline.plan(request, &context).map_err(CallError::from)?;
-        quote.add(&pipeline, &plan);
-        quote::show(ui, quote, args.format == StreamFormat::Jsonl)?;
-        return Ok(exit::DONE);
+        return quote::show_one(ui, &pipeline, request, &context, args.format == StreamFormat::Jsonl);
     }
     let runtime = session::runtime()?;
-    let ended = runtime.block_on(ask(pipeline, request, context, args.format));
+    let (played, signal) = runtime.block_on(ask(pipeline, request, context, args.format))?;
     // Not waited for: a write to a reader that does not read may still hang.
     runtime.shutdown_background();
-    let (outcome, signal) = ended?;
+    let outcome = match (played, signal) {
+        (Ok(outcome), None) => outcome,
+        (Ok(outcome), Some(_)) if outcome.is_whole() => outcome,
+        (_, Some(code)) => return Ok(code),
+        (Err(error), None) => return Err(error),
+    };
     question::describe(ui, &outcome.summary);
-    match signal {
-        Some(code) if !outcome.is_whole() => Ok(code),
-        _ if !outcome.is_whole() => Err(CliError::Call(CallError::Failed(Box::new(outcome)))),
-        _ => outcome.recorded.map_or_else(|error| Err(CliError::Unrecorded(error)), |()| Ok(exit::DONE)),
+    if !outcome.is_whole() {
+        return Err(CallError::Failed(Box::new(outcome)).into());
     }
+    outcome.recorded.map_err(CliError::Unrecorded)?;
+    Ok(exit::DONE)
 }
 
 async fn ask(
@@ -49,14 +49,16 @@ async fn ask(
     request: ChatRequest,
     context: CallContext,
     format: StreamFormat,
-) -> Result<(Outcome, Option<u8>), CliError> {
+) -> Result<(Result<Outcome, CliError>, Option<u8>), CliError> {
     let cancel = context.cancel.clone();
     let mut writer = Writer { out: tokio::io::stdout(), format, open_line: false, cancel: cancel.clone() };
-    let heard = heeding(play(&pipeline, request, context, &mut writer), |_| cancel.cancel()).await;
+    let heard = heeding(play(&pipeline, request, context, &mut writer), |_| {
+        cancel.cancel();
+    })
+    .await;
     // Whatever became of the reader: the call is on the books before the program ends.
     pipeline.finish().await;
-    let (outcome, signal) = heard?;
-    Ok((outcome?, signal))
+    heard
 }
 
 /// Prints the answer as it comes.

@@ -143,7 +143,8 @@ impl Iterator for Lines {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let sniffed = if matches!(line.first(), Some(b'{' | b'"')) { LineFormat::Jsonl } else { LineFormat::Txt };
+            let sniffed =
+                if matches!(line.first(), Some(b'{' | b'"')) { LineFormat::Jsonl } else { LineFormat::Txt };
             let format = *self.format.get_or_insert(sniffed);
             let item = parse(line, format);
             return Some(Ok(Line { place: format!("{}:{}", self.name, self.number), item }));

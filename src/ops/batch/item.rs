@@ -236,7 +236,10 @@ mod tests {
     fn request_fields_pass_and_ours_do_not() {
         let line = r#"{"id": "a", "user": "u", "tags": {}, "messages": [{"role": "user", "content": "hi"}], "temperature": 0, "x": [1]}"#;
         let body = Value::Object(jsonl(line).unwrap().request.body().clone());
-        assert_eq!(body, json!({"messages": [{"role": "user", "content": "hi"}], "temperature": 0, "x": [1]}));
+        assert_eq!(
+            body,
+            json!({"messages": [{"role": "user", "content": "hi"}], "temperature": 0, "x": [1]})
+        );
     }
 
     #[test]
@@ -250,7 +253,10 @@ mod tests {
             (r#"{"prompt": "a", "messages": []}"#, "`prompt` and `messages` exclude each other"),
             (r#"{"messages": [{"content": "x"}]}"#, "`messages[0]` must be an object with a `role`"),
             (r#"{"prompt": "a", "tags": {"k": []}}"#, "`tags` must be an object of strings"),
-            (r#"{"url": "/v1/embeddings", "body": {}}"#, "`url` is `/v1/embeddings`: only /v1/chat/completions is supported"),
+            (
+                r#"{"url": "/v1/embeddings", "body": {}}"#,
+                "`url` is `/v1/embeddings`: only /v1/chat/completions is supported",
+            ),
         ] {
             assert_eq!(jsonl(line).unwrap_err().to_string(), said, "{line}");
         }

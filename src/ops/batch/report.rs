@@ -86,11 +86,13 @@ impl ItemReport {
     }
 
     /// The item of a line that was not one.
+    #[must_use]
     pub fn with_bad_line(self, error: &LineError) -> Self {
         self.with_refusal(error.to_string())
     }
 
     /// The item of a request that could not be sent.
+    #[must_use]
     pub fn with_refusal(self, message: String) -> Self {
         let error = CallFailure { kind: ErrorKind::BadInput, status: None, message, retryable: false };
         Self { cost_usd: Some(Money::ZERO), error: Some(error), ..self }

@@ -93,7 +93,7 @@ pub async fn run(
         tokio::select! {
             biased;
             () = stop.cancelled(), if more => more = false,
-            Some((item, stored)) = flying.next() => run.end(item, stored),
+            Some((item, stored)) = flying.next() => run.end(&item, stored),
             line = lines.recv(), if room => match line {
                 Some(Ok(line)) => {
                     flying.push(answer(pipeline, run.context.clone(), started, line));
@@ -141,12 +141,12 @@ fn counting(context: CallContext, retries: Retries) -> CallContext {
 }
 
 impl Run<'_> {
-    fn end(&mut self, item: ItemReport, stored: Result<(), StoreError>) {
-        self.tally.add(&item);
+    fn end(&mut self, item: &ItemReport, stored: Result<(), StoreError>) {
+        self.tally.add(item);
         self.tally.retries.clone_from(&self.retries.lock().unwrap_or_else(PoisonError::into_inner));
         // After a failed write every further line would be torn or out of place.
         if !matches!(self.error, Some(BatchError::Output(_)))
-            && let Err(error) = self.write(&item)
+            && let Err(error) = self.write(item)
         {
             if error.kind() == io::ErrorKind::BrokenPipe {
                 self.context.cancel.cancel();

@@ -18,10 +18,7 @@ debug = true
 ";
 
 fn breaches(files: &[(&str, &str)]) -> Vec<String> {
-    let sources: Vec<Source> = files
-        .iter()
-        .map(|(path, text)| Source::new(path, text))
-        .collect();
+    let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
     check(&sources, &crates(MANIFEST))
 }
 
@@ -168,10 +165,7 @@ fn siblings_above_the_ground_do_not_import_each_other() {
 #[test]
 fn the_crate_root_under_another_name_hides_nothing() {
     assert_breaches(
-        &[(
-            "src/domain/a.rs",
-            "use crate as root;\nfn f() { root::cli::x() }",
-        )],
+        &[("src/domain/a.rs", "use crate as root;\nfn f() { root::cli::x() }")],
         &[
             "src/domain/a.rs:1: the crate root itself, under which every floor lies",
             "src/domain/a.rs:2: `domain` on floor 0 imports `crate::cli::x` from floor 6",
@@ -193,9 +187,7 @@ fn a_circle_of_siblings_is_found_through_re_exports() {
     let c = ("src/domain/c.rs", "use crate::domain::A;");
     assert_breaches(
         &[parent, a, b, c],
-        &[
-            "src/domain/a.rs:2: modules in a circle: domain::a -> domain::b -> domain::c -> domain::a",
-        ],
+        &["src/domain/a.rs:2: modules in a circle: domain::a -> domain::b -> domain::c -> domain::a"],
     );
     // Without the way back it is none, and a test may go it all the same.
     assert_sound(&[parent, a, b, ("src/domain/c.rs", "pub struct C;")]);

@@ -94,11 +94,7 @@ pub(super) fn check(sources: &[Source], crates: &HashSet<String>) -> Vec<String>
             }
             Err(error) => {
                 let line = error.span().start().line;
-                breaches.push((
-                    source.path.clone(),
-                    line,
-                    format!("does not parse: {error}"),
-                ));
+                breaches.push((source.path.clone(), line, format!("does not parse: {error}")));
             }
         }
     }
@@ -108,11 +104,7 @@ pub(super) fn check(sources: &[Source], crates: &HashSet<String>) -> Vec<String>
         let tests = &facts.test_modules;
         let in_test = reference.in_test || tests.iter().any(|m| reference.scope.starts_with(m));
         let place = |rule| (reference.file.clone(), reference.line, rule);
-        breaches.extend(
-            of_reference(reference, &resolver, in_test)
-                .into_iter()
-                .map(place),
-        );
+        breaches.extend(of_reference(reference, &resolver, in_test).into_iter().map(place));
         if !in_test {
             note_use(reference, &resolver, &mut graph);
         }
@@ -212,9 +204,9 @@ fn of_floors(own: &str, path: &[String]) -> Option<String> {
     let name = format!("`crate::{}`", path.join("::"));
     match floor(top) {
         None => Some(format!("{name} is on no floor")),
-        Some(floor) if floor == own_floor => Some(format!(
-            "`{own}` imports its sibling {name} on floor {floor}"
-        )),
+        Some(floor) if floor == own_floor => {
+            Some(format!("`{own}` imports its sibling {name} on floor {floor}"))
+        }
         Some(floor) if floor > own_floor => Some(format!(
             "`{own}` on floor {own_floor} imports {name} from floor {floor}"
         )),
@@ -229,10 +221,7 @@ fn of_outside(own: &str, path: &[String]) -> Option<String> {
         "std".clone_into(&mut path[0]);
     }
     let name = path.join("::");
-    if let Some((_, home)) = HOMES
-        .iter()
-        .find(|(name, home)| path[0] == *name && own != *home)
-    {
+    if let Some((_, home)) = HOMES.iter().find(|(name, home)| path[0] == *name && own != *home) {
         return Some(format!("`{name}` outside of {home}"));
     }
     if PURE.contains(&own) && IMPURE.iter().any(|impure| lies_in(&name, impure)) {

@@ -142,11 +142,7 @@ impl Scanner<'_> {
             }
             UseTree::Rename(leaf) => {
                 let name = leaf.rename.unraw().to_string();
-                (
-                    with(leaf.ident.unraw().to_string()),
-                    name,
-                    leaf.ident.span(),
-                )
+                (with(leaf.ident.unraw().to_string()), name, leaf.ident.span())
             }
         };
         // `a::{self}` imports `a` under its own name.
@@ -187,12 +183,7 @@ impl<'ast> Visit<'ast> for Scanner<'_> {
         let rename = item.rename.as_ref();
         let name = rename.map_or_else(|| own.clone(), |(_, name)| name.unraw().to_string());
         let public = false;
-        self.note(
-            Kind::Import { name, public },
-            vec![own],
-            true,
-            item.ident.span(),
-        );
+        self.note(Kind::Import { name, public }, vec![own], true, item.ident.span());
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {

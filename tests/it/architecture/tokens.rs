@@ -97,10 +97,7 @@ impl Search {
         let Some(path) = parsed.ok().and_then(|text| text.parse::<syn::Path>().ok()) else {
             return;
         };
-        let segments = path
-            .segments
-            .iter()
-            .map(|segment| segment.ident.to_string());
+        let segments = path.segments.iter().map(|segment| segment.ident.to_string());
         if path.segments.len() > 1 {
             self.found.push(Found {
                 kind: Kind::Path,

@@ -57,9 +57,10 @@ impl Gate {
         let mut state = self.0.state.lock().unwrap();
         state.arrived += 1;
         self.0.changed.notify_all();
-        let state = self.0.changed.wait_while(state, |state| {
-            !state.released && !gone.load(Ordering::SeqCst)
-        });
+        let state = self
+            .0
+            .changed
+            .wait_while(state, |state| !state.released && !gone.load(Ordering::SeqCst));
         state.unwrap().released
     }
 

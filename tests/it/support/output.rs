@@ -30,9 +30,8 @@ impl Output {
     #[track_caller]
     pub fn jsonl(&self) -> Vec<Value> {
         let parse = |(index, line): (usize, &str)| {
-            serde_json::from_str(line).unwrap_or_else(|error| {
-                panic!("line {} of stdout is no JSON ({error}):\n{self}", index + 1)
-            })
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("line {} of stdout is no JSON ({error}):\n{self}", index + 1))
         };
         self.stdout.lines().enumerate().map(parse).collect()
     }
@@ -51,8 +50,7 @@ impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "$ llmops")?;
         for arg in &self.args {
-            if arg.is_empty() || arg.contains(|c: char| c.is_whitespace() || "'\"$\\*".contains(c))
-            {
+            if arg.is_empty() || arg.contains(|c: char| c.is_whitespace() || "'\"$\\*".contains(c)) {
                 write!(f, " '{}'", arg.replace('\'', r"'\''"))?;
             } else {
                 write!(f, " {arg}")?;

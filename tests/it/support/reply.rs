@@ -290,12 +290,7 @@ fn chunks(pieces: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 }
 
 /// `length` is missing for a stream, which goes out in chunks.
-fn head(
-    status: u16,
-    content_type: &str,
-    headers: &[(String, String)],
-    length: Option<usize>,
-) -> Vec<u8> {
+fn head(status: u16, content_type: &str, headers: &[(String, String)], length: Option<usize>) -> Vec<u8> {
     let mut lines = vec![
         // The reason phrase may be empty, and clients must not read it.
         format!("HTTP/1.1 {status} "),
@@ -305,11 +300,7 @@ fn head(
             None => "transfer-encoding: chunked".to_owned(),
         },
     ];
-    lines.extend(
-        headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}")),
-    );
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
     format!("{}\r\n\r\n", lines.join("\r\n")).into_bytes()
 }
 

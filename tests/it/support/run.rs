@@ -71,8 +71,7 @@ impl Run {
     /// Another working directory; a relative one counts from the test's own.
     #[must_use]
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.command
-            .current_dir(self.root.join("work").join(directory));
+        self.command.current_dir(self.root.join("work").join(directory));
         self
     }
 
@@ -190,9 +189,7 @@ impl Drop for Running {
 
 /// The line that contains `needle`, once its end is there too.
 fn line_with<'a>(text: &'a str, needle: &str) -> Option<&'a str> {
-    let mut whole = text
-        .split_inclusive('\n')
-        .filter(|line| line.ends_with('\n'));
+    let mut whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole.find(|line| line.contains(needle)).map(str::trim_end)
 }
 

@@ -40,10 +40,7 @@ const REDACTIONS: [(&str, &str); 11] = [
     ),
     // Abbreviated UUIDv7: they begin with the time, which is 019… to 01b… for
     // decades; other hexadecimal or decimal digits are left alone.
-    (
-        r"(^|[^.\w-])01[9ab][0-9a-f]{5,}(-[0-9a-f]{1,12})*\b",
-        "${1}<ID>",
-    ),
+    (r"(^|[^.\w-])01[9ab][0-9a-f]{5,}(-[0-9a-f]{1,12})*\b", "${1}<ID>"),
     // Loopback ports.
     (r"(127\.0\.0\.1|localhost|\[::1\]):\d+", "${1}:<PORT>"),
     // `latency_ms: 12`, `"latency_ms": 12.5`, `latency_ms=12`.
@@ -52,10 +49,7 @@ const REDACTIONS: [(&str, &str); 11] = [
     (r"\b\d+(\.\d+)? ?(ms|µs|us|ns)\b", "<MS>"),
     // Rates come before seconds, which they contain.
     (r"\b\d+(\.\d+)?( ?[A-Za-z]*/s)\b", "<RATE>${2}"),
-    (
-        r#"(_per_s(ec|econd)?"?\s*[:=]\s*)\d+(\.\d+)?"#,
-        "${1}<RATE>",
-    ),
+    (r#"(_per_s(ec|econd)?"?\s*[:=]\s*)\d+(\.\d+)?"#, "${1}<RATE>"),
     // `1.2 s`: measured; `30 s` was asked for, and stays.
     (r"\b\d+\.\d+ ?s\b", "<MS>"),
     // Temporary directories other than the test's own.
@@ -86,10 +80,7 @@ pub fn redact(text: &str) -> String {
 pub fn squeeze(text: &str) -> String {
     static RUNS: LazyLock<[(Regex, &str); 2]> = LazyLock::new(|| {
         let regex = |pattern| Regex::new(pattern).unwrap();
-        [
-            (regex("  +"), "  "),
-            (regex("(─{3,}|═{3,}|-{4,}|={4,})"), "---"),
-        ]
+        [(regex("  +"), "  "), (regex("(─{3,}|═{3,}|-{4,}|={4,})"), "---")]
     });
     let squeeze_line = |line: &str| {
         let mut line = line.to_owned();
@@ -98,10 +89,7 @@ pub fn squeeze(text: &str) -> String {
         }
         line
     };
-    text.lines()
-        .map(squeeze_line)
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.lines().map(squeeze_line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

@@ -139,8 +139,7 @@ impl Upstream {
     /// Waits until `count` requests have come in; false after `timeout`.
     #[must_use]
     pub fn wait_for_requests(&self, count: usize, timeout: Duration) -> bool {
-        self.shared
-            .wait(timeout, |state| state.received.len() >= count)
+        self.shared.wait(timeout, |state| state.received.len() >= count)
     }
 
     /// Waits until a client has gone away in the middle of an answer: while it
@@ -310,12 +309,7 @@ impl Exchange<'_> {
             if number + 1 >= response.pieces.len() {
                 self.leave();
             }
-            self.write(
-                response
-                    .pieces
-                    .get(number)
-                    .map_or(response.end, Vec::as_slice),
-            )?;
+            self.write(response.pieces.get(number).map_or(response.end, Vec::as_slice))?;
         }
         Ok(Next::Continue)
     }

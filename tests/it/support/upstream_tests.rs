@@ -20,12 +20,7 @@ fn connect(upstream: &Upstream) -> TcpStream {
 fn send(stream: &mut TcpStream, body: &Value) {
     let body = body.to_string();
     let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k";
-    write!(
-        stream,
-        "{head}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
+    write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
 }
 
 fn request(stream: bool) -> Value {
@@ -56,20 +51,15 @@ fn read_to_end(stream: &mut TcpStream) -> String {
 
 /// The data of the events in a chunked body.
 fn events(response: &str) -> Vec<Value> {
-    let data = response
-        .lines()
-        .filter_map(|line| line.strip_prefix("data: "));
-    data.filter_map(|data| serde_json::from_str(data).ok())
-        .collect()
+    let data = response.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.filter_map(|data| serde_json::from_str(data).ok()).collect()
 }
 
 #[test]
 fn whole_answers_share_a_connection_and_are_counted() {
     let upstream = Upstream::start(|request| match request.seen {
         0 => Reply::error(429, "slow_down").header("retry-after", "7"),
-        _ => Reply::answer(request.last_user_text())
-            .usage(3, 4)
-            .cached(2),
+        _ => Reply::answer(request.last_user_text()).usage(3, 4).cached(2),
     });
     let mut stream = connect(&upstream);
     send(&mut stream, &request(false));
@@ -142,10 +132,7 @@ fn a_gate_holds_the_rest_of_a_stream_until_released() {
     let before = read_until(&mut stream, "\n\n\r\n") + &read_until(&mut stream, "\n\n\r\n");
     assert_eq!(events(&before).len(), 2);
     stream.set_nonblocking(true).unwrap();
-    assert_eq!(
-        stream.read(&mut [0]).unwrap_err().kind(),
-        ErrorKind::WouldBlock
-    );
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
     stream.set_nonblocking(false).unwrap();
     gate.release();
     read_until(&mut stream, "[DONE]\n\n\r\n0\r\n\r\n");
@@ -198,11 +185,7 @@ fn raw_pieces_arrive_as_they_are() {
         bytes.push(byte[0]);
     }
     let body = b"7\r\ndata: \xc3\r\n3\r\n\xa9\n\n\r\n0\r\n\r\n";
-    assert!(
-        bytes.ends_with(body),
-        "{:?}",
-        String::from_utf8_lossy(&bytes)
-    );
+    assert!(bytes.ends_with(body), "{:?}", String::from_utf8_lossy(&bytes));
 }
 
 #[test]
