@@ -7,6 +7,11 @@
 //! itself, the `upstream` that answers, the `bare` loop, and the `measure` wrapper around
 //! each subject. Separate processes keep the CPU of one out of the figures of another.
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::exit,
+    reason = "a benchmark looks at a program from outside: at its store, and from an environment of its own"
+)]
 #![expect(clippy::print_stderr, reason = "progress and errors go to standard error")]
 
 #[path = "spine/bare.rs"]

@@ -40,10 +40,10 @@ pub(super) enum Command {
 #[command(next_help_heading = "Global options")]
 pub(super) struct GlobalArgs {
     /// Read this config file instead of the user's and the project's
-    #[arg(long, value_name = "FILE", env = "LLMOPS_CONFIG", global = true)]
+    #[arg(long, value_name = "FILE", env = "LLMOPS_CONFIG", hide_env_values = true, global = true)]
     pub(super) config: Option<PathBuf>,
     /// Use this store
-    #[arg(long, value_name = "FILE", env = "LLMOPS_DB", global = true)]
+    #[arg(long, value_name = "FILE", env = "LLMOPS_DB", hide_env_values = true, global = true)]
     pub(super) db: Option<PathBuf>,
     /// Say more on stderr: every retry and every call's end
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]

@@ -9,6 +9,8 @@ mod file;
 mod prices;
 mod providers;
 mod sim;
+mod variables;
+mod yaml;
 
 use std::path::{Path, PathBuf};
 
@@ -88,7 +90,7 @@ pub enum ConfigError {
 
 /// Reads and merges every layer. `file` is the one that `--config` names.
 pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Settings, ConfigError> {
-    let mut merged = environment.layer()?;
+    let mut merged = variables::layer(environment)?;
     for layer in read_files(file, environment)? {
         merged = merged.over(layer);
     }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use chrono::{NaiveDate, NaiveTime};
 use serde::Deserialize;
 
-use super::file::parse_yaml;
 use crate::domain::money::Rate;
 use crate::policy::price::{ModelPrice, PriceBook, Rates, Tier, Window};
 
-const EMBEDDED: &str = include_str!("prices.yaml");
+/// `prices.yaml`, as the build script turned it into JSON.
+const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/prices.json"));
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,7 +79,7 @@ fn time_of_day<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Naiv
 /// The compiled-in table. A test proves that it can be read; an unreadable one would be empty, and every
 /// model unpriced.
 pub fn embedded_prices() -> PriceBook {
-    parse_yaml::<PriceFile>(EMBEDDED).map(PriceFile::into_book).unwrap_or_default()
+    serde_json::from_str(EMBEDDED).map(PriceFile::into_book).unwrap_or_default()
 }
 
 impl PriceFile {
@@ -133,12 +133,13 @@ mod tests {
     use crate::domain::name::Target;
 
     fn book() -> PriceBook {
-        parse_yaml::<PriceFile>(EMBEDDED).map(PriceFile::into_book).map_err(|error| error.reason).unwrap()
+        serde_json::from_str(EMBEDDED).map(PriceFile::into_book).unwrap()
     }
 
     #[test]
     fn the_embedded_table_is_read_whole() {
-        let lines = EMBEDDED.lines().filter(|line| line.starts_with("  - id:")).count();
+        let table = include_str!("prices.yaml");
+        let lines = table.lines().filter(|line| line.starts_with("  - id:")).count();
         assert_eq!(book().models().count(), lines, "an id stands twice, or is not read");
         assert!(lines > 80);
     }

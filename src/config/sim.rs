@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::ConfigError;
-use super::file::{File, Span};
+use super::yaml::{Span, parse};
 use crate::domain::money::Rate;
 use crate::domain::settings::{SimModel, SimProfile, SimSettings};
 
@@ -127,9 +127,9 @@ fn check(profile: &SimProfile, section: &str) -> Result<(), ConfigError> {
 }
 
 /// `latency=50ms,rate_limit=0.02,seed=7`
-pub(super) fn read_spec(spec: &str) -> Result<File, String> {
+pub(super) fn read_spec(spec: &str) -> Result<SimSection, String> {
     const KEYS: [&str; 8] = ["latency", "tps", "rate_limit", "error", "timeout", "drop", "cut", "seed"];
-    let mut yaml = String::from("sim:\n");
+    let mut yaml = String::new();
     for pair in spec.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not KEY=VALUE"))?;
         let (key, value) = (key.trim(), value.trim());
@@ -140,9 +140,9 @@ pub(super) fn read_spec(spec: &str) -> Result<File, String> {
         if !plain || value.is_empty() {
             return Err(format!("`{value}` is not a value for `{key}`"));
         }
-        yaml = format!("{yaml}  {key}: {value}\n");
+        yaml = format!("{yaml}{key}: {value}\n");
     }
-    File::parse(&yaml).map_err(|error| error.reason)
+    parse::<Option<SimSection>>(&yaml).map(Option::unwrap_or_default).map_err(|error| error.reason)
 }
 
 #[cfg(test)]
@@ -153,13 +153,13 @@ mod tests {
 
     #[test]
     fn the_short_form_sets_what_the_file_would() {
-        let sim = read_spec("latency=50ms, rate_limit=0.02,seed=7").unwrap().sim.into_settings().unwrap();
+        let sim = read_spec("latency=50ms, rate_limit=0.02,seed=7").unwrap().into_settings().unwrap();
         assert_eq!(sim.profile.latency, Duration::from_millis(50));
         assert_eq!((sim.profile.rate_limit, sim.seed), (0.02, 7));
         for bad in ["latency", "speed=1", "error=lots", "latency=5", "seed=-1", "error=1}"] {
             assert!(read_spec(bad).is_err(), "{bad}");
         }
-        let over = read_spec("error=0.6,drop=0.6").unwrap().sim.into_settings();
+        let over = read_spec("error=0.6,drop=0.6").unwrap().into_settings();
         assert!(over.unwrap_err().to_string().contains("add up"));
     }
 

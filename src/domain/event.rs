@@ -48,11 +48,19 @@ impl Delta {
 pub struct Completion {
     /// The answer as an OpenAI `chat.completion` object: the provider's own body, or what its stream amounts to.
     pub body: Value,
+    /// The same as JSON text; for a whole body, the very bytes that came.
+    pub json: Vec<u8>,
     /// Tokens used, where the provider said.
     pub usage: Option<Usage>,
 }
 
 impl Completion {
+    /// A completion that did not come as one text.
+    pub fn from_body(body: Value, usage: Option<Usage>) -> Self {
+        let json = body.to_string().into_bytes();
+        Self { body, json, usage }
+    }
+
     fn message(&self) -> &Value {
         &self.body["choices"][0]["message"]
     }

@@ -155,7 +155,8 @@ mod tests {
     use super::*;
 
     fn request(body: Value) -> Result<ChatRequest, RequestError> {
-        ChatRequest::from_body(body.as_object().cloned().unwrap_or_default())
+        let Value::Object(body) = body else { panic!("not an object") };
+        ChatRequest::from_body(body)
     }
 
     #[test]

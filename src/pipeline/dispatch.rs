@@ -1,81 +1,19 @@
 //! Dispatch: attempts at the plan's target until one begins to answer. Retries happen here and only here,
 //! before the first delta; what to do about a failure is `policy::retry`'s to say.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::pump::Live;
-use super::record::Ending;
-use super::{Answer, CallContext, Notice, Outcome, Parts, Plan};
-use crate::domain::call::{Attempt, CallId};
+use super::Notice;
+use super::run::{Live, Run, millis};
+use crate::domain::call::Attempt;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::policy::retry::{GiveUp, LONGEST_RETRY_AFTER, Next};
 
-/// Pieces of an answer that may wait for a slow reader before the provider is made to wait.
-const PIECES_AHEAD: usize = 64;
-
-/// One call on its way.
-pub(super) struct Run {
-    pub(super) parts: Arc<Parts>,
-    pub(super) plan: Plan,
-    pub(super) context: CallContext,
-    pub(super) id: CallId,
-    pub(super) started: DateTime<Utc>,
-    pub(super) began: Instant,
-    pub(super) attempts: Vec<Attempt>,
-    /// When the attempt that is under way began, and how long after the call.
-    pub(super) under_way: Option<(Instant, Duration)>,
-    pub(super) first_token: Option<Duration>,
-}
-
-/// What the task hands to the caller when the answer begins, or when it never will.
-pub(super) type Opened = oneshot::Sender<Result<Answer, Box<Outcome>>>;
-
 impl Run {
-    pub(super) fn new(parts: Arc<Parts>, plan: Plan, context: CallContext) -> Self {
-        let started = parts.clock.now();
-        Self {
-            id: CallId::at(started),
-            started,
-            began: Instant::now(),
-            attempts: Vec::with_capacity(1),
-            under_way: None,
-            first_token: None,
-            parts,
-            plan,
-            context,
-        }
-    }
-
-    /// The whole life of a call.
-    pub(super) async fn drive(mut self, mut opened: Opened) {
-        let cancel = self.context.cancel.clone();
-        let begun = tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(cancelled()),
-            () = opened.closed() => Err(cancelled()),
-            begun = self.dispatch() => begun,
-        };
-        match begun {
-            Ok(live) => {
-                let (sender, events) = mpsc::channel(PIECES_AHEAD);
-                // A caller that has gone is noticed by the pump.
-                let _ = opened.send(Ok(Answer { events }));
-                self.pump(live, sender).await;
-            }
-            Err(failure) => {
-                let outcome = self.settle(Ending::Nothing(failure)).await;
-                let _ = opened.send(Err(Box::new(outcome)));
-            }
-        }
-    }
-
-    async fn dispatch(&mut self) -> Result<Live, Failure> {
+    pub(super) async fn dispatch(&mut self) -> Result<Live, Failure> {
         loop {
             let failure = match self.attempt().await {
                 Ok(live) => return Ok(live),
@@ -157,12 +95,4 @@ fn explain(failure: Failure, why: GiveUp, made: u32) -> Failure {
         ),
     };
     Failure { message, ..failure }
-}
-
-pub(super) fn cancelled() -> Failure {
-    Failure::new(FailureKind::Cancelled, "cancelled")
-}
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

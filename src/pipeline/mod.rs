@@ -15,6 +15,8 @@ mod decide;
 mod dispatch;
 mod pump;
 mod record;
+mod run;
+mod seen;
 
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 pub use clock::Clock;
 pub use decide::Plan;
-use dispatch::Run;
+use run::Run;
 
 use crate::domain::call::{CallSummary, Origin, Status};
 use crate::domain::event::{Completion, Delta};

@@ -2,22 +2,14 @@
 //! call is on the books. A reader that goes away, or a cancelled call, stops the provider at once.
 
 use futures_util::StreamExt;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::AnswerEvent;
-use super::dispatch::{Run, cancelled};
-use super::record::Ending;
-use crate::domain::event::{Completion, Delta, Event};
+use super::run::{Ending, Live, Run, cancelled};
+use super::seen::Seen;
+use crate::domain::event::{Delta, Event};
 use crate::domain::failure::{Failure, FailureKind};
-use crate::provider::EventStream;
-
-/// An answer of which the first event is there.
-pub(super) struct Live {
-    pub(super) first: Option<Event>,
-    pub(super) stream: EventStream,
-}
 
 impl Run {
     pub(super) async fn pump(self, mut live: Live, reader: mpsc::Sender<AnswerEvent>) {
@@ -68,44 +60,6 @@ impl Run {
             biased;
             () = self.context.cancel.cancelled() => Err(cancelled()),
             sent = reader.send(AnswerEvent::Delta(delta)) => sent.map_err(|_| cancelled()),
-        }
-    }
-}
-
-/// What was seen of an answer, for when it does not end.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    text: String,
-    reasoning: String,
-    tool_calls: Vec<Value>,
-}
-
-impl Seen {
-    fn add(&mut self, delta: &Delta) {
-        self.text.push_str(&delta.text);
-        self.reasoning.push_str(&delta.reasoning);
-        self.tool_calls.extend(delta.tool_calls.iter().cloned());
-    }
-
-    /// All of it as one text, for counting.
-    pub(super) fn all_text(&self) -> String {
-        let calls: Vec<String> = self.tool_calls.iter().map(|call| call["function"].to_string()).collect();
-        [&self.reasoning, &self.text, &calls.concat()].map(String::as_str).concat()
-    }
-
-    /// The beginning of a `chat.completion`.
-    pub(super) fn into_completion(self, model: &str) -> Completion {
-        let mut message = json!({"role": "assistant", "content": self.text});
-        if !self.reasoning.is_empty() {
-            message["reasoning_content"] = self.reasoning.into();
-        }
-        if !self.tool_calls.is_empty() {
-            message["tool_calls"] = self.tool_calls.into();
-        }
-        let choice = json!({"index": 0, "message": message, "finish_reason": null});
-        Completion {
-            body: json!({"object": "chat.completion", "model": model, "choices": [choice]}),
-            usage: None,
         }
     }
 }

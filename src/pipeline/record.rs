@@ -3,24 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::Outcome;
-use super::dispatch::{Run, millis};
-use super::pump::Seen;
+use super::run::{Ending, Run, millis};
 use crate::domain::call::{Call, CallFailure, CallSummary, Cost, CostStatus, Status};
 use crate::domain::event::Completion;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::usage::Usage;
 use crate::policy::retry::{Retry, advise, error_kind};
 use crate::policy::tokens;
-
-/// How a call came to its end.
-pub(super) enum Ending {
-    /// With a whole answer.
-    Whole(Box<Completion>),
-    /// After its first delta.
-    Part(Seen, Failure),
-    /// Before its first delta.
-    Nothing(Failure),
-}
 
 /// Tokens, and how they are known.
 type KnownUsage = Option<(Usage, CostStatus)>;
@@ -124,7 +113,7 @@ impl Run {
             summary: summary.clone(),
             attempts: self.attempts.clone(),
             request: self.plan.outgoing.body.to_vec(),
-            response: completion.map(|completion| completion.body.to_string().into_bytes()),
+            response: completion.map(|completion| completion.json.clone()),
         };
         store.record(call).await
     }

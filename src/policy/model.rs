@@ -130,18 +130,18 @@ mod tests {
         Ok((target.provider.to_string(), target.model.to_string()))
     }
 
-    fn at(provider: &str, model: &str) -> Result<(String, String), ModelError> {
-        Ok((provider.to_owned(), model.to_owned()))
+    fn at(provider: &str, model: &str) -> (String, String) {
+        (provider.to_owned(), model.to_owned())
     }
 
     #[test]
     fn names_find_their_provider() {
-        assert_eq!(resolved("gpt-5"), at("openai", "gpt-5"));
-        assert_eq!(resolved("openai/gpt-5"), at("openai", "gpt-5"));
-        assert_eq!(resolved("openai/gpt-oss-120b"), at("groq", "openai/gpt-oss-120b"));
-        assert_eq!(resolved("groq/openai/gpt-oss-120b"), at("groq", "openai/gpt-oss-120b"));
-        assert_eq!(resolved("openai/brand-new"), at("openai", "brand-new"));
-        assert_eq!(resolved("ollama/llama3:8b"), at("ollama", "llama3:8b"));
+        assert_eq!(resolved("gpt-5"), Ok(at("openai", "gpt-5")));
+        assert_eq!(resolved("openai/gpt-5"), Ok(at("openai", "gpt-5")));
+        assert_eq!(resolved("openai/gpt-oss-120b"), Ok(at("groq", "openai/gpt-oss-120b")));
+        assert_eq!(resolved("groq/openai/gpt-oss-120b"), Ok(at("groq", "openai/gpt-oss-120b")));
+        assert_eq!(resolved("openai/brand-new"), Ok(at("openai", "brand-new")));
+        assert_eq!(resolved("ollama/llama3:8b"), Ok(at("ollama", "llama3:8b")));
     }
 
     #[test]
@@ -161,6 +161,6 @@ mod tests {
         assert!(
             matches!(resolved("shared"), Err(ModelError::Ambiguous { choices, .. }) if choices.len() == 2)
         );
-        assert_eq!(resolved("groq/shared"), at("groq", "shared"));
+        assert_eq!(resolved("groq/shared"), Ok(at("groq", "shared")));
     }
 }

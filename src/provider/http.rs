@@ -21,6 +21,9 @@ const LARGEST_ERROR: usize = 64 << 10;
 /// The most that is shown of a provider's error message, in characters.
 const LONGEST_MESSAGE: usize = 300;
 
+/// A placeholder such as `none` is no secret, and replacing it would garble every message.
+const SHORTEST_KEY: usize = 8;
+
 /// Sends requests to one provider.
 #[derive(Debug)]
 pub(super) struct Http {
@@ -116,7 +119,7 @@ impl Http {
     /// One line of bounded length without the key.
     pub(super) fn redact(&self, text: &str) -> String {
         let clean = match &self.key {
-            Some(key) if !key.reveal().is_empty() => text.replace(key.reveal(), "***"),
+            Some(key) if key.reveal().len() >= SHORTEST_KEY => text.replace(key.reveal(), "***"),
             _ => text.to_owned(),
         };
         let line = clean.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -61,18 +61,18 @@ fn is_event_stream(response: &Response) -> bool {
 }
 
 /// A whole body is a short stream: one delta and the end.
-fn whole_body(body: &[u8]) -> Result<[Event; 2], String> {
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|_| format!("answered 200 with something that is not JSON: {}", glimpse(body)))?;
+fn whole_body(json: &[u8]) -> Result<[Event; 2], String> {
+    let body: Value = serde_json::from_slice(json)
+        .map_err(|_| format!("answered 200 with something that is not JSON: {}", glimpse(json)))?;
     if body["choices"].as_array().is_none_or(Vec::is_empty) {
         return Err(match provider_error(&body) {
             (Some(message), _) => format!("answered 200 with an error: {message}"),
-            _ => format!("answered 200 without choices: {}", glimpse(body.to_string().as_bytes())),
+            _ => format!("answered 200 without choices: {}", glimpse(json)),
         });
     }
     let delta = delta_of(0, &body["choices"][0]["message"]);
     let usage = usage_of(&body["usage"]);
-    Ok([Event::Delta(delta), Event::Done(Box::new(Completion { body, usage }))])
+    Ok([Event::Delta(delta), Event::Done(Box::new(Completion { body, json: json.to_vec(), usage }))])
 }
 
 /// The beginning of something, for an error message.
@@ -223,7 +223,7 @@ impl StreamDecoder {
         self.ended = true;
         let body = std::mem::take(&mut self.body).into_body();
         let usage = usage_of(&body["usage"]);
-        Event::Done(Box::new(Completion { body, usage }))
+        Event::Done(Box::new(Completion::from_body(body, usage)))
     }
 }
 

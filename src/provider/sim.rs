@@ -157,7 +157,7 @@ fn completion(outgoing: &Outgoing, answer: &str) -> Completion {
             "total_tokens": usage.input_tokens + usage.output_tokens,
         },
     });
-    Completion { body, usage: Some(usage) }
+    Completion::from_body(body, Some(usage))
 }
 
 /// Sends the answer at the profile's speed: in pieces if it is streamed, else as one. A cut answer ends

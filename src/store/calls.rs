@@ -7,11 +7,10 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::bodies::unpack;
+use super::bodies::{Packer, unpack};
 use super::error::StoreError;
 use super::open::Reader;
 use super::spend::count;
-use super::writer::Desk;
 use crate::domain::call::{
     Attempt, Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Origin, Status,
 };
@@ -43,16 +42,16 @@ const COLUMNS: &str = "seq, id, started_us, origin, provider, model, user, statu
     reasoning_tokens, audio_tokens, cost_nanos, cost_status, price_version, latency_ms,
     first_token_ms, finish_reason, error_kind, error_status, error_message, error_retryable";
 
-pub(super) fn insert(desk: &mut Desk, call: &Call) -> rusqlite::Result<()> {
-    let seq = insert_summary(&desk.connection, &call.summary)?;
+pub(super) fn insert(connection: &Connection, packer: &mut Packer, call: &Call) -> rusqlite::Result<()> {
+    let seq = insert_summary(connection, &call.summary)?;
     for (number, attempt) in (1_i64..).zip(&call.attempts) {
-        insert_attempt(&desk.connection, seq, number, attempt)?;
+        insert_attempt(connection, seq, number, attempt)?;
     }
     for (key, value) in &call.summary.tags {
-        let mut tag = desk.connection.prepare_cached("INSERT INTO tags VALUES (?1, ?2, ?3)")?;
+        let mut tag = connection.prepare_cached("INSERT INTO tags VALUES (?1, ?2, ?3)")?;
         tag.execute(params![seq, key, value])?;
     }
-    insert_bodies(desk, seq, call)
+    insert_bodies(connection, packer, seq, call)
 }
 
 fn insert_summary(connection: &Connection, call: &CallSummary) -> rusqlite::Result<i64> {
@@ -108,13 +107,18 @@ fn insert_attempt(connection: &Connection, seq: i64, number: i64, attempt: &Atte
     Ok(())
 }
 
-fn insert_bodies(desk: &mut Desk, seq: i64, call: &Call) -> rusqlite::Result<()> {
+fn insert_bodies(
+    connection: &Connection,
+    packer: &mut Packer,
+    seq: i64,
+    call: &Call,
+) -> rusqlite::Result<()> {
     let mut pack = |body: &[u8]| {
-        desk.packer.pack(body).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+        packer.pack(body).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
     };
     let request = pack(&call.request)?;
     let response = call.response.as_deref().map(pack).transpose()?;
-    let mut insert = desk.connection.prepare_cached("INSERT INTO bodies VALUES (?1, ?2, ?3)")?;
+    let mut insert = connection.prepare_cached("INSERT INTO bodies VALUES (?1, ?2, ?3)")?;
     insert.execute(params![seq, request, response])?;
     Ok(())
 }

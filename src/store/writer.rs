@@ -27,9 +27,9 @@ pub struct Writer {
 }
 
 /// What the owner thread works with.
-pub(super) struct Desk {
-    pub(super) connection: Connection,
-    pub(super) packer: Packer,
+struct Desk {
+    connection: Connection,
+    packer: Packer,
 }
 
 type Work = Box<dyn FnOnce(&mut Desk) -> rusqlite::Result<()> + Send>;
@@ -65,7 +65,7 @@ impl Writer {
     /// Records a call; returns once it is committed.
     pub async fn record(&self, call: Call) -> Result<(), StoreError> {
         self.submit(Box::new(move |desk| {
-            calls::insert(desk, &call)?;
+            calls::insert(&desk.connection, &mut desk.packer, &call)?;
             spend::add(&desk.connection, &call.summary)
         }))
         .await

@@ -6,8 +6,15 @@
     clippy::expect_used,
     reason = "a test that cannot go on has failed"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests look at the program from outside: at its store, and from an environment of their own"
+)]
 
 mod architecture;
 mod batch;
+mod chat;
+mod config;
 mod path;
+mod store;
 mod support;

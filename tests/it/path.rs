@@ -714,6 +714,23 @@ fn a_whole_answer_that_is_cut_is_tried_again() {
     assert_ne!(call["attempt_list"][0]["failure"], Value::Null, "{call}");
 }
 
+#[test]
+fn a_whole_answer_may_come_in_pieces() {
+    let gate = Gate::new();
+    // Two halves of one length, as that of what is left is then that of what came.
+    let mut body = json!({"choices": [{"message": {"role": "assistant", "content": "hello"}}]}).to_string();
+    body.push_str(&" ".repeat(body.len() % 2));
+    let reply = Reply::raw(200, "application/json", body);
+    let wired = Wired::always(reply.gate_after_events(1, &gate));
+    let running = wired.llmops(["chat", "hi"]).spawn();
+    assert!(gate.wait_until_reached(SOON));
+    // Who takes the first half for all of it asks again.
+    let again = wired.upstream.wait_for_requests(2, Duration::from_millis(200));
+    gate.release();
+    let output = running.wait().expect_status(0);
+    assert_eq!((&*output.stdout, again), ("hello\n", false), "{output}");
+}
+
 // Streams.
 
 #[test]

@@ -135,7 +135,7 @@ fn describe(ui: &Ui, call: Call) -> String {
     }
     if !detail.response.is_null() {
         text.push_str(&heading("Answer"));
-        let completion = Completion { body: detail.response, usage: None };
+        let completion = Completion::from_body(detail.response, None);
         text.push_str(&ended(&completion.text()));
         text.push_str(&format::jsonl(completion.tool_calls()));
     }

@@ -1,0 +1,99 @@
+//! One call on its way: what it carries from step to step, and the order of the steps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::seen::Seen;
+use super::{Answer, CallContext, Outcome, Parts, Plan};
+use crate::domain::call::{Attempt, CallId};
+use crate::domain::event::{Completion, Event};
+use crate::domain::failure::{Failure, FailureKind};
+use crate::provider::EventStream;
+
+/// Pieces of an answer that may wait for a slow reader before the provider is made to wait.
+const PIECES_AHEAD: usize = 64;
+
+/// One call on its way.
+pub(super) struct Run {
+    pub(super) parts: Arc<Parts>,
+    pub(super) plan: Plan,
+    pub(super) context: CallContext,
+    pub(super) id: CallId,
+    pub(super) started: DateTime<Utc>,
+    pub(super) began: Instant,
+    pub(super) attempts: Vec<Attempt>,
+    /// When the attempt that is under way began, and how long after the call.
+    pub(super) under_way: Option<(Instant, Duration)>,
+    pub(super) first_token: Option<Duration>,
+}
+
+/// What the task hands to the caller when the answer begins, or when it never will.
+pub(super) type Opened = oneshot::Sender<Result<Answer, Box<Outcome>>>;
+
+impl Run {
+    pub(super) fn new(parts: Arc<Parts>, plan: Plan, context: CallContext) -> Self {
+        let started = parts.clock.now();
+        Self {
+            id: CallId::at(started),
+            started,
+            began: Instant::now(),
+            attempts: Vec::with_capacity(1),
+            under_way: None,
+            first_token: None,
+            parts,
+            plan,
+            context,
+        }
+    }
+
+    /// The whole life of a call.
+    pub(super) async fn drive(mut self, mut opened: Opened) {
+        let cancel = self.context.cancel.clone();
+        let begun = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(cancelled()),
+            () = opened.closed() => Err(cancelled()),
+            begun = self.dispatch() => begun,
+        };
+        match begun {
+            Ok(live) => {
+                let (sender, events) = mpsc::channel(PIECES_AHEAD);
+                // A caller that has gone is noticed by the pump.
+                let _ = opened.send(Ok(Answer { events }));
+                self.pump(live, sender).await;
+            }
+            Err(failure) => {
+                let outcome = self.settle(Ending::Nothing(failure)).await;
+                let _ = opened.send(Err(Box::new(outcome)));
+            }
+        }
+    }
+}
+
+/// An answer of which the first event is there.
+pub(super) struct Live {
+    pub(super) first: Option<Event>,
+    pub(super) stream: EventStream,
+}
+
+/// How a call came to its end.
+pub(super) enum Ending {
+    /// With a whole answer.
+    Whole(Box<Completion>),
+    /// After its first delta.
+    Part(Seen, Failure),
+    /// Before its first delta.
+    Nothing(Failure),
+}
+
+pub(super) fn cancelled() -> Failure {
+    Failure::new(FailureKind::Cancelled, "cancelled")
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
