@@ -39,11 +39,16 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct GlobalArgs {
-    /// Read this config file instead of the user's and the project's
-    #[arg(long, value_name = "FILE", env = "LLMOPS_CONFIG", hide_env_values = true, global = true)]
+    /// The config file
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        help = "Read this config file instead of the user's and the project's [env: LLMOPS_CONFIG]"
+    )]
     pub(super) config: Option<PathBuf>,
-    /// Use this store
-    #[arg(long, value_name = "FILE", env = "LLMOPS_DB", hide_env_values = true, global = true)]
+    /// The store
+    #[arg(long, value_name = "FILE", global = true, help = "Use this store [env: LLMOPS_DB]")]
     pub(super) db: Option<PathBuf>,
     /// Say more on stderr: every retry and every call's end
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
@@ -80,7 +85,7 @@ pub(super) struct CallArgs {
     #[arg(short, long, value_name = "TEXT")]
     system: Option<String>,
     /// How much chance there is in the answer
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = finite)]
     temperature: Option<f64>,
     /// The most output tokens
     #[arg(long, value_name = "N")]
@@ -245,8 +250,16 @@ pub(super) enum CallsCommand {
         id: String,
         /// How to print it
         #[arg(long, value_name = "FORMAT", default_value = "text")]
-        format: ChatFormat,
+        format: ShowFormat,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ShowFormat {
+    /// Facts, attempts, then who said what
+    Text,
+    /// One JSON object with everything on record
+    Json,
 }
 
 /// How to print a list.
@@ -308,6 +321,10 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),
     }
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| "expected a number".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -83,6 +83,7 @@ impl CliError {
             | Self::Config(_)
             | Self::Store(_)
             | Self::Call(CallError::Refused(_))
+            | Self::Batch(BatchError::Refused(_))
             | Self::Input(_)
             | Self::Day(_)
             | Self::OutExists(_)
@@ -105,7 +106,9 @@ impl CliError {
             Self::Store(error) | Self::Unrecorded(error) | Self::Batch(BatchError::Store(error)) => {
                 Some(store_hint(error).to_owned())
             }
-            Self::Call(CallError::Refused(error)) => Some(refusal_hint(error)),
+            Self::Call(CallError::Refused(error)) | Self::Batch(BatchError::Refused(error)) => {
+                Some(refusal_hint(error))
+            }
             Self::Call(CallError::Failed(outcome)) => failure_hint(outcome.summary.error.as_ref()?),
             Self::Input(error) | Self::Batch(BatchError::Input(error)) => input_hint(error),
             Self::Day(_) => {

@@ -21,7 +21,8 @@ use crate::store::{Reader, Writer};
 /// Makes the pipeline that the options ask for. A store that cannot be written is an error now.
 pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs) -> Result<Pipeline, CliError> {
     let environment = Environment::of_process();
-    let settings = config::load(global.config.as_deref(), &environment)?;
+    let named = environment.get("LLMOPS_CONFIG").map(PathBuf::from);
+    let settings = config::load(global.config.as_deref().or(named.as_deref()), &environment)?;
     let record = !global.no_log && !call.dry_run;
     let store = if record { Some(Writer::open(&store_path(global, &environment)?)?) } else { None };
     let (mut retry, mut timeouts) = (settings.retry, settings.timeouts);
@@ -46,8 +47,8 @@ pub(super) fn reader(global: &GlobalArgs) -> Result<Reader, CliError> {
 }
 
 fn store_path(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, CliError> {
-    match &global.db {
-        Some(path) => Ok(path.clone()),
+    match global.db.clone().or_else(|| environment.get("LLMOPS_DB").map(PathBuf::from)) {
+        Some(path) => Ok(path),
         None => Ok(environment.store_file()?),
     }
 }

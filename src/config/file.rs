@@ -52,8 +52,12 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
         let failed =
             |error: std::io::Error| ConfigError::Read { path: path.to_owned(), reason: error.to_string() };
-        let text = std::fs::read_to_string(path).map_err(failed)?;
-        Self::parse(&text).map_err(|YamlError { line, column, reason }| ConfigError::File {
+        let bytes = std::fs::read(path).map_err(failed)?;
+        let parsed = match std::str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(text),
+            Err(error) => Err(YamlError::not_utf8(&bytes[..error.valid_up_to()])),
+        };
+        parsed.map_err(|YamlError { line, column, reason }| ConfigError::File {
             path: path.to_owned(),
             line,
             column,

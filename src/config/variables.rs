@@ -5,7 +5,7 @@ use serde_json::json;
 use super::ConfigError;
 use super::env::Environment;
 use super::file::File;
-use super::sim::read_spec;
+use super::sim::{SimSection, read_spec};
 
 const PREFIX: &str = "LLMOPS_";
 
@@ -17,7 +17,7 @@ pub(super) fn layer(environment: &Environment) -> Result<File, ConfigError> {
     let mut layer = File::default();
     for (key, value) in environment.with_prefix(PREFIX).filter(|(key, _)| !OPTIONS.contains(key)) {
         let setting = if key == "SIM" {
-            read_spec(value).map(|sim| File { sim, ..File::default() })
+            read_spec(value).and_then(checked_sim)
         } else {
             read_setting(&key.to_lowercase().split("__").collect::<Vec<_>>(), value)
         };
@@ -27,13 +27,20 @@ pub(super) fn layer(environment: &Environment) -> Result<File, ConfigError> {
     Ok(layer)
 }
 
-/// One setting as a layer of its own. The value is YAML where that is valid, else a string.
+/// The short form is whole in itself, so that it can be checked at once.
+fn checked_sim(sim: SimSection) -> Result<File, String> {
+    sim.clone().into_settings().map_err(|error| error.to_string())?;
+    Ok(File { sim, ..File::default() })
+}
+
+/// One setting as a layer of its own.
 fn read_setting(path: &[&str], value: &str) -> Result<File, String> {
-    let nested = |leaf: &str| {
-        path.iter().rev().fold(leaf.to_owned(), |inner, key| format!("{{{}: {inner}}}", json!(key)))
-    };
-    let parsed = File::parse(&nested(value));
-    parsed
-        .or_else(|first| File::parse(&nested(&json!(value).to_string())).map_err(|_| first))
-        .map_err(|error| error.reason)
+    let nested = path.iter().rev().fold(scalar(value), |inner, key| format!("{{{}: {inner}}}", json!(key)));
+    File::parse(&nested).map_err(|error| error.reason)
+}
+
+/// A value as YAML: `true`, `false` and numbers as they are, everything else a string, whatever is in it.
+fn scalar(value: &str) -> String {
+    let plain = matches!(value, "true" | "false") || value.parse::<f64>().is_ok_and(f64::is_finite);
+    if plain { value.to_owned() } else { json!(value).to_string() }
 }

@@ -1,9 +1,10 @@
 //! Reading YAML, strictly, and what is written in it beside plain values.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
-use serde_yaml::Options;
+use serde_yaml::{Localizer, Location, Options, UserMessageFormatter};
 
 /// A length of time as people write it: `50ms`, `2s`, `1m 30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +28,46 @@ pub(super) struct YamlError {
     pub(super) reason: String,
 }
 
-/// Reads YAML strictly. Errors quote nothing of the input, which may hold keys.
+impl YamlError {
+    /// What comes after `before` is not text.
+    pub(super) fn not_utf8(before: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(before);
+        let line = text.matches('\n').count() as u64 + 1;
+        let last = text.rsplit('\n').next().unwrap_or_default();
+        Self { line, column: last.chars().count() as u64 + 1, reason: "not valid UTF-8".into() }
+    }
+}
+
+/// Reads YAML strictly. Errors quote nothing of the input but names, since values may be keys.
 pub(super) fn parse<T: de::DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     let options: Options = serde_yaml::options! { strict_booleans: true, with_snippet: false };
     serde_yaml::from_str_with_options(text, options).map_err(|error| {
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-        let said = error.without_snippet().to_string();
-        let reason = said.lines().next().unwrap_or("not valid YAML").to_owned();
-        YamlError { line, column, reason }
+        let said = error.render_with_formatter(&UserMessageFormatter.with_localizer(&WithoutPlace));
+        YamlError { line, column, reason: plainly(said.lines().next().unwrap_or_default()) }
     })
+}
+
+/// The place is ours to say.
+struct WithoutPlace;
+
+impl Localizer for WithoutPlace {
+    fn attach_location<'a>(&self, message: Cow<'a, str>, _place: Location) -> Cow<'a, str> {
+        message
+    }
+}
+
+/// The parser's words for programmers, in words for people.
+fn plainly(said: &str) -> String {
+    const WORDS: [(&str, &str); 7] = [
+        ("invalid u", "expected a whole number"),
+        ("invalid f", "expected a number"),
+        ("expected mapping start", "expected settings (`key: value`)"),
+        ("expected string scalar", "expected a text"),
+        ("only single YAML document", "a second document, where one is expected"),
+        ("Recursive reference", "an alias inside of what it stands for"),
+        ("unexpected end of file", "the file ends too early"),
+    ];
+    let translated = WORDS.iter().find(|(begins, _)| said.starts_with(begins));
+    translated.map_or(said, |(_, words)| words).to_owned()
 }

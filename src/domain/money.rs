@@ -132,12 +132,19 @@ impl FromStr for Rate {
         if fraction.trim_end_matches('0').len() > 6 {
             return Err(fail("at most six decimals of a dollar per million tokens are kept"));
         }
-        let micros = format!("{whole}{:0<6}", fraction.get(..6).unwrap_or(fraction));
-        match micros.parse() {
-            Ok(picos) if picos <= MAX_RATE => Ok(Self(picos)),
+        match micro_dollars(whole, fraction.trim_end_matches('0')) {
+            Some(picos) if picos <= MAX_RATE => Ok(Self(picos)),
             _ => Err(fail("more than a million dollars per million tokens")),
         }
     }
+}
+
+/// `whole.fraction` times a million; the fraction has at most six digits.
+fn micro_dollars(whole: &str, fraction: &str) -> Option<u64> {
+    let padding = fraction.len()..6;
+    let fraction: u64 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let micros = padding.fold(fraction, |micros, _| micros * 10);
+    whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(micros)
 }
 
 /// USD a million tokens.
@@ -149,9 +156,24 @@ impl fmt::Display for Rate {
     }
 }
 
+/// From text, so that no decimal becomes a float on the way.
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        deserializer.deserialize_str(RateText)
+    }
+}
+
+struct RateText;
+
+impl de::Visitor<'_> for RateText {
+    type Value = Rate;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("USD per million tokens, such as 0.25")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Rate, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

@@ -1,13 +1,11 @@
 //! Decide: from a request and its context to a plan. No waiting, and nothing is sent.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::{CallContext, Parts, RefusedCall};
 use crate::domain::name::Target;
 use crate::domain::request::ChatRequest;
-use crate::provider::{Outgoing, Provider};
+use crate::provider::Outgoing;
 
 /// Where a call goes, and what is sent.
 #[derive(Debug)]
@@ -16,7 +14,6 @@ pub struct Plan {
     pub target: Target,
     /// What it gets.
     pub outgoing: Outgoing,
-    pub(super) provider: Arc<dyn Provider>,
 }
 
 /// The model is the context's, else the request's, else the default.
@@ -25,21 +22,18 @@ pub(super) fn plan(
     mut request: ChatRequest,
     context: &CallContext,
 ) -> Result<Plan, RefusedCall> {
-    let named = context.overrides.model.as_deref().or(request.model());
-    let (target, provider) = target(parts, named)?;
+    let target = target(parts, context.overrides.model.as_deref().or(request.model()))?;
     let settings = parts.providers.settings(&target.provider)?;
     context.overrides.apply(&mut request, settings.limit_field);
     request.set("model", target.model.as_str().into());
     request.set_streamed(context.streamed);
     let body = Bytes::from(request.to_json());
     let model = target.model.clone();
-    Ok(Plan { target, outgoing: Outgoing { request, body, model, streamed: context.streamed }, provider })
+    Ok(Plan { target, outgoing: Outgoing { request, body, model, streamed: context.streamed } })
 }
 
 /// Where a named model is, or the default.
-pub(super) fn target(parts: &Parts, named: Option<&str>) -> Result<(Target, Arc<dyn Provider>), RefusedCall> {
+pub(super) fn target(parts: &Parts, named: Option<&str>) -> Result<Target, RefusedCall> {
     let name = named.or(parts.default_model.as_deref()).ok_or(RefusedCall::NoModel)?;
-    let target = parts.catalog.resolve(name)?;
-    let provider = parts.providers.get(&target.provider)?;
-    Ok((target, provider))
+    Ok(parts.catalog.resolve(name)?)
 }

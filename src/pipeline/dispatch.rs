@@ -42,7 +42,7 @@ impl Run {
         let first_delta = self.parts.timeouts.first_delta;
         let until = (now + first_delta).min(self.deadline());
         let open = async {
-            let mut stream = self.plan.provider.open(&self.plan.outgoing, number).await?;
+            let mut stream = self.provider.open(&self.plan.outgoing, number).await?;
             match stream.next().await {
                 Some(first) => Ok(Live { first: Some(first?), stream }),
                 None => Err(Failure::new(FailureKind::Stream, format!("{} sent nothing", self.plan.target))),

@@ -179,7 +179,7 @@ impl Pipeline {
         &self.parts
     }
 
-    /// Plans a call without making it.
+    /// Plans a call without making it, which needs no key.
     ///
     /// # Errors
     /// Whatever keeps it from being sent.
@@ -193,8 +193,9 @@ impl Pipeline {
     /// When it cannot be sent, and when all attempts failed before the first delta.
     pub async fn call(&self, request: ChatRequest, context: CallContext) -> Result<Answer, CallError> {
         let plan = self.plan(request, &context)?;
+        let provider = self.parts.providers.get(&plan.target.provider).map_err(RefusedCall::from)?;
         let (opened, opening) = oneshot::channel();
-        let run = Run::new(Arc::clone(&self.parts), plan, context);
+        let run = Run::new(Arc::clone(&self.parts), provider, plan, context);
         self.tasks.spawn(run.drive(opened));
         opening.await.map_err(|_| CallError::Lost)?.map_err(CallError::Failed)
     }
@@ -213,7 +214,8 @@ impl Pipeline {
 
     /// Checks that a model can be called: the one named, else the default.
     pub fn check_model(&self, named: Option<&str>) -> Result<Target, RefusedCall> {
-        let (target, _) = decide::target(&self.parts, named)?;
+        let target = decide::target(&self.parts, named)?;
+        self.parts.providers.get(&target.provider)?;
         Ok(target)
     }
 

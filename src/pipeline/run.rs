@@ -12,7 +12,7 @@ use super::{Answer, CallContext, Outcome, Parts, Plan};
 use crate::domain::call::{Attempt, CallId};
 use crate::domain::event::{Completion, Event};
 use crate::domain::failure::{Failure, FailureKind};
-use crate::provider::EventStream;
+use crate::provider::{EventStream, Provider};
 
 /// Pieces of an answer that may wait for a slow reader before the provider is made to wait.
 const PIECES_AHEAD: usize = 64;
@@ -20,6 +20,7 @@ const PIECES_AHEAD: usize = 64;
 /// One call on its way.
 pub(super) struct Run {
     pub(super) parts: Arc<Parts>,
+    pub(super) provider: Arc<dyn Provider>,
     pub(super) plan: Plan,
     pub(super) context: CallContext,
     pub(super) id: CallId,
@@ -35,7 +36,12 @@ pub(super) struct Run {
 pub(super) type Opened = oneshot::Sender<Result<Answer, Box<Outcome>>>;
 
 impl Run {
-    pub(super) fn new(parts: Arc<Parts>, plan: Plan, context: CallContext) -> Self {
+    pub(super) fn new(
+        parts: Arc<Parts>,
+        provider: Arc<dyn Provider>,
+        plan: Plan,
+        context: CallContext,
+    ) -> Self {
         let started = parts.clock.now();
         Self {
             id: CallId::at(started),
@@ -45,6 +51,7 @@ impl Run {
             under_way: None,
             first_token: None,
             parts,
+            provider,
             plan,
             context,
         }

@@ -43,9 +43,8 @@ impl Http {
         path: &str,
         connect_timeout: Duration,
     ) -> Result<Self, String> {
-        let address = format!("{}{path}", settings.base_url.trim_end_matches('/'));
-        let url = Url::parse(&address).ok().filter(|url| url.has_host() && url.scheme().starts_with("http"));
-        let url = url.ok_or_else(|| "its base_url is not an http or https address".to_owned())?;
+        let url = endpoint(&settings.base_url, path)
+            .ok_or_else(|| "its base_url is not an http or https address".to_owned())?;
         let mut headers = HeaderMap::new();
         for (name, value) in &settings.headers {
             let invalid = || format!("header `{name}` is not valid");
@@ -78,12 +77,14 @@ impl Http {
 
     /// Reads a whole answer.
     pub(super) async fn whole(&self, mut response: Response) -> Result<Bytes, Failure> {
+        // What remains of the body, so it must be asked before anything is taken from it.
+        let length = response.content_length();
         let mut body = BytesMut::new();
         while let Some(piece) =
             response.chunk().await.map_err(|error| self.failure(&error, FailureKind::Dropped))?
         {
             // The usual answer is one piece: it is passed on as it is.
-            if body.is_empty() && response.content_length() == Some(piece.len() as u64) {
+            if body.is_empty() && length == Some(piece.len() as u64) {
                 return Ok(piece);
             }
             body.extend_from_slice(&piece);
@@ -122,7 +123,10 @@ impl Http {
             Some(key) if key.reveal().len() >= SHORTEST_KEY => text.replace(key.reveal(), "***"),
             _ => text.to_owned(),
         };
-        let line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
+        // A server's words must not move the cursor or turn the text around.
+        let safe = |c: char| if c.is_control() || is_direction_mark(c) { ' ' } else { c };
+        let plain: String = clean.chars().map(safe).collect();
+        let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
         match line.char_indices().nth(LONGEST_MESSAGE) {
             Some((end, _)) => format!("{}…", &line[..end]),
             None => line,
@@ -172,6 +176,20 @@ pub(super) fn provider_error(body: &Value) -> (Option<String>, Option<String>) {
     // A quota that is used up may be named by either; elsewhere the code is the finer word.
     let exhausted = text("type").filter(|kind| crate::policy::retry::is_exhausted(kind));
     (message, exhausted.or_else(|| text("code")).or_else(|| text("type")))
+}
+
+/// `base` with `path` appended to its path.
+fn endpoint(base: &str, path: &str) -> Option<Url> {
+    let base =
+        Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())?;
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    Some(url)
+}
+
+/// Unicode's invisible marks that change the direction of text.
+fn is_direction_mark(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn should_retry(headers: &HeaderMap) -> Option<bool> {

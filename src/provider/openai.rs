@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::http::{Http, provider_error};
@@ -78,9 +79,9 @@ fn whole_body(json: &[u8]) -> Result<[Event; 2], String> {
 /// The beginning of something, for an error message.
 fn glimpse(body: &[u8]) -> String {
     const GLIMPSE: usize = 60;
-    let text = String::from_utf8_lossy(&body[..body.len().min(GLIMPSE * 4)]);
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(GLIMPSE).collect();
-    if text.trim().is_empty() { "(nothing)".to_owned() } else { format!("`{}`", text.trim()) }
+    let text = String::from_utf8_lossy(&body[..body.len().min(GLIMPSE * 8)]);
+    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(GLIMPSE).collect();
+    if text.is_empty() { "(nothing)".to_owned() } else { format!("`{text}`") }
 }
 
 /// The parts of a message, or of a chunk's delta, that a reader sees.
@@ -97,24 +98,27 @@ fn delta_of(choice: u64, message: &Value) -> Delta {
     }
 }
 
+/// No call uses four thousand million tokens; a server that says so must not overflow the books.
+const MOST_TOKENS: u64 = 1 << 32;
+
 /// Usage in the one convention: cached and cache-written tokens inside the input, reasoning inside the output.
 fn usage_of(usage: &Value) -> Option<Usage> {
-    let count = |value: &Value| value.as_u64().unwrap_or(0);
-    let input_tokens = usage["prompt_tokens"].as_u64()?;
+    let count = |value: &Value| value.as_u64().unwrap_or(0).min(MOST_TOKENS);
+    let input_tokens = usage["prompt_tokens"].as_u64()?.min(MOST_TOKENS);
     let (input, output) = (&usage["prompt_tokens_details"], &usage["completion_tokens_details"]);
     let completion = count(&usage["completion_tokens"]);
     let reasoning_tokens = count(&output["reasoning_tokens"]);
-    // xAI and Gemini report reasoning beside the completion; their total tells.
-    let beside =
-        usage["total_tokens"].as_u64() == input_tokens.checked_add(completion)?.checked_add(reasoning_tokens);
+    // xAI and Gemini report reasoning beside the completion, or only in the total, which tells.
+    let reported = input_tokens + completion;
+    let beside = count(&usage["total_tokens"]).saturating_sub(reported);
     Some(Usage {
         input_tokens,
         // DeepSeek's older name for it is at the top level.
         cached_input_tokens: count(&input["cached_tokens"]).max(count(&usage["prompt_cache_hit_tokens"])),
         cache_write_tokens: count(&input["cache_write_tokens"]),
         cache_write_1h_tokens: 0,
-        output_tokens: if beside { completion + reasoning_tokens } else { completion },
-        reasoning_tokens,
+        output_tokens: completion + beside,
+        reasoning_tokens: reasoning_tokens.max(beside),
         audio_tokens: count(&input["audio_tokens"]).saturating_add(count(&output["audio_tokens"])),
     })
 }
@@ -181,7 +185,8 @@ impl StreamDecoder {
 
     /// The connection ended. A missing `[DONE]` is forgiven where every choice had said that it was finished.
     fn finish(&mut self) -> Vec<Result<Event, Failure>> {
-        let last = self.sse.finish();
+        // What is left was either the last event, without its empty line, or is cut off.
+        let last = self.sse.finish().filter(|data| data.trim() == "[DONE]" || is_json(data));
         let mut events = last.map(|data| self.decode(&data)).unwrap_or_default();
         if !self.ended && !events.iter().any(Result::is_err) {
             events.push(if self.body.is_finished() {
@@ -227,6 +232,10 @@ impl StreamDecoder {
     }
 }
 
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
 fn broken(message: String) -> Failure {
     Failure::new(FailureKind::Stream, message)
 }
@@ -239,7 +248,7 @@ struct Assembly {
 }
 
 /// The most choices, and the most tool calls of one, that a stream can make us hold.
-const MOST_PARTS: u64 = 1_024;
+const MOST_PARTS: usize = 1_024;
 
 impl Assembly {
     fn has_choices(&self) -> bool {
@@ -255,7 +264,7 @@ impl Assembly {
     /// Adds a chunk and returns what a reader sees of it.
     fn add(&mut self, mut chunk: Map<String, Value>) -> Vec<Delta> {
         let mut news = Vec::new();
-        if let Some(Value::Array(choices)) = chunk.remove("choices") {
+        if let Some(Value::Array(choices)) = chunk.shift_remove("choices") {
             for choice in choices {
                 if let Value::Object(choice) = choice {
                     news.push(self.add_choice(choice));
@@ -273,12 +282,12 @@ impl Assembly {
 
     fn add_choice(&mut self, mut choice: Map<String, Value>) -> Delta {
         let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
-        if index >= MOST_PARTS {
+        let slot = usize::try_from(index).unwrap_or(usize::MAX);
+        if slot >= MOST_PARTS {
             return Delta::default();
         }
-        let message = choice.remove("delta").unwrap_or_default();
+        let message = choice.shift_remove("delta").unwrap_or_default();
         let delta = delta_of(index, &message);
-        let slot = usize::try_from(index).unwrap_or(0);
         if self.choices.len() <= slot {
             self.choices.resize_with(slot + 1, Map::new);
         }
@@ -302,12 +311,20 @@ impl Assembly {
         body.insert("object".into(), "chat.completion".into());
         let number = |(index, mut choice): (usize, Map<String, Value>)| {
             choice.insert("index".into(), index.into());
+            let calls = choice.get_mut("message").and_then(|message| message.get_mut("tool_calls"));
+            for call in calls.and_then(Value::as_array_mut).into_iter().flatten() {
+                // Only pieces are numbered; in a whole answer the order tells.
+                call.as_object_mut().map(|call| call.shift_remove("index"));
+            }
             Value::Object(choice)
         };
         body.insert("choices".into(), self.choices.into_iter().enumerate().map(number).collect());
         Value::Object(body)
     }
 }
+
+/// Fields of a message whose text grows chunk by chunk, even by the same piece twice.
+const GROWING: [&str; 4] = ["content", "refusal", "reasoning", "reasoning_content"];
 
 /// Adds a chunk's `delta` to a message: texts grow, lists are extended, tool calls meet by their index.
 fn merge_message(message: &mut Value, delta: Value) {
@@ -321,7 +338,12 @@ fn merge_message(message: &mut Value, delta: Value) {
             (None, Value::Array(calls)) if field == "tool_calls" => {
                 merge_tool_calls(message.entry(field).or_insert_with(|| json!([])), calls);
             }
-            (Some(Value::String(text)), Value::String(more)) if field != "role" => text.push_str(&more),
+            // A label that every chunk repeats is not text that grows.
+            (Some(Value::String(text)), Value::String(more))
+                if GROWING.contains(&&*field) || *text != more =>
+            {
+                text.push_str(&more);
+            }
             (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
             (_, value) => {
                 message.insert(field, value);
@@ -330,21 +352,24 @@ fn merge_message(message: &mut Value, delta: Value) {
     }
 }
 
+/// Pieces of a call share its `index`. Some endpoints give every call the same one, but each an id.
 fn merge_tool_calls(held: &mut Value, pieces: Vec<Value>) {
     let Value::Array(calls) = held else { return };
     for piece in pieces {
-        let Value::Object(mut piece) = piece else { continue };
-        let next = calls.len() as u64;
-        let index = piece.remove("index").and_then(|index| index.as_u64()).unwrap_or(next);
-        if index >= MOST_PARTS {
-            continue;
-        }
-        let slot = usize::try_from(index).unwrap_or(0);
-        if calls.len() <= slot {
-            calls.resize_with(slot + 1, || json!({}));
-        }
-        if let Value::Object(call) = &mut calls[slot] {
-            merge_tool_call(call, piece);
+        let Value::Object(piece) = piece else { continue };
+        let same_call = |call: &Value| {
+            let other_id = piece.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+            let id = call["id"].as_str().filter(|id| !id.is_empty());
+            call.get("index") == piece.get("index") && (other_id.is_none() || id.is_none() || id == other_id)
+        };
+        match calls.iter().rposition(same_call) {
+            Some(at) => {
+                if let Value::Object(call) = &mut calls[at] {
+                    merge_tool_call(call, piece);
+                }
+            }
+            None if calls.len() < MOST_PARTS => calls.push(Value::Object(piece)),
+            None => {}
         }
     }
 }

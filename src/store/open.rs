@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::Access;
 
 use super::error::{StoreError, is_busy};
 
@@ -17,6 +18,9 @@ const APPLICATION_ID: i32 = 0x6c6c_6d6f;
 
 /// How long a busy store is tried before giving up.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A page, of which the smallest is this large, in bytes.
+const SMALLEST_DATABASE: u64 = 512;
 
 /// Less room than this counts as a full disk: a call's record may need it.
 const LEAST_FREE_BYTES: u64 = 1 << 20;
@@ -76,8 +80,16 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
         std::io::ErrorKind::StorageFull => StoreError::Full(path.to_owned()),
         _ => StoreError::Open { path: path.to_owned(), reason: error.to_string() },
     };
-    if path.exists() {
-        return Ok(());
+    match path.metadata() {
+        Ok(found) if found.is_dir() => {
+            return Err(StoreError::Open { path: path.to_owned(), reason: "it is a folder".into() });
+        }
+        // SQLite takes a file of one byte for an empty one.
+        Ok(found) if (1..SMALLEST_DATABASE).contains(&found.len()) => {
+            return Err(StoreError::NotADatabase(path.to_owned()));
+        }
+        Ok(_) => return refuse_read_only(path),
+        Err(_) => {}
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
         let mut builder = fs::DirBuilder::new();
@@ -91,6 +103,13 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop).map_err(failed)
+}
+
+/// SQLite would open such a file, and fail at the first write.
+fn refuse_read_only(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let writable = |path: &Path| rustix::fs::access(path, Access::WRITE_OK).is_ok();
+    if writable(path) && writable(folder) { Ok(()) } else { Err(StoreError::ReadOnly(path.to_owned())) }
 }
 
 #[cfg(target_os = "linux")]

@@ -3,7 +3,8 @@
 //! and an end in order whatever the reason for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -229,12 +230,18 @@ fn so_many_are_in_flight_and_no_more() {
     assert_eq!(wired.upstream.max_in_flight(), 5);
 }
 
+/// A named pipe in the working directory.
+fn fifo(wired: &Wired, name: &str) -> PathBuf {
+    let path = wired.env.path(name);
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    path
+}
+
 #[test]
 fn a_fifo_is_read_like_stdin() {
     let wired = parrot();
     for (name, text) in [("prompts.jsonl", "\"one\"\n\"two\"\n"), ("prompts", "one\ntwo\n")] {
-        let path = wired.env.path(name);
-        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let path = fifo(&wired, name);
         let running = wired.llmops(["batch", name]).spawn();
         fs::write(&path, text).unwrap();
         let output = running.wait().expect_status(0);
@@ -707,6 +714,15 @@ fn an_out_that_is_the_input_is_refused() {
 }
 
 #[test]
+fn a_summary_in_the_place_of_the_answers_is_refused() {
+    let wired = Wired::unused();
+    wired.env.write("in.txt", "hi\n");
+    refused(&wired, &["batch", "in.txt", "-o", "out.jsonl", "--summary", "./out.jsonl"]);
+    refused(&wired, &["batch", "in.txt", "--summary", "in.txt"]);
+    assert_eq!(wired.env.read("in.txt"), "hi\n");
+}
+
+#[test]
 fn an_unknown_model_is_refused() {
     let wired = Wired::unused();
     wired.env.write("in.txt", "hi\n");
@@ -909,10 +925,13 @@ fn a_second_signal_ends_what_is_in_flight() {
 #[test]
 fn a_signal_does_not_wait_for_more_input() {
     let wired = parrot();
-    let mut running = wired.llmops(["batch", "-"]).open_stdin().spawn();
-    running.write_line("one");
+    let path = fifo(&wired, "prompts");
+    let mut running = wired.llmops(["batch", "prompts"]).spawn();
+    let mut writer = File::options().write(true).open(path).unwrap();
+    writeln!(writer, "one").unwrap();
     assert!(running.next_line().is_some());
     let _ = end_by(running, Signal::INT).expect_status(130);
+    drop(writer);
 }
 
 #[test]

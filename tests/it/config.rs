@@ -91,7 +91,8 @@ fn every_setting_there_is_can_be_written() {
 fn an_empty_variable_is_none() {
     let env = TestEnv::new();
     env.write_config(NAMED);
-    let run = env.llmops(["chat", "hi"]).env("LLMOPS_MODEL", "").env("LLMOPS_SIM", "").env("LLMOPS_CONFIG", "");
+    let run =
+        env.llmops(["chat", "hi"]).env("LLMOPS_MODEL", "").env("LLMOPS_SIM", "").env("LLMOPS_CONFIG", "");
     assert_eq!(answer(run), "user");
     let output = assert_refused(TestEnv::new().llmops(["chat", "hi"]).env("OPENAI_API_KEY", ""));
     assert!(output.stderr.contains("no provider has a key"), "{output}");
@@ -108,16 +109,18 @@ fn folder() -> std::path::PathBuf {
 /// Every broken file, each with all that is said about it.
 #[test]
 fn mistakes_in_a_file_are_told_with_their_place() {
-    let mut files: Vec<_> = fs::read_dir(folder().join("bad")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(folder().join("bad")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    let mut said = String::new();
+    let mut said = Vec::new();
     for file in files {
         let env = TestEnv::new();
         let name = file.file_name().unwrap().to_str().unwrap();
         env.write(name, fs::read(&file).unwrap());
         let output = assert_refused(env.llmops(["--config", name, "chat", "-m", "sim/echo", "hi"]));
-        said.push_str(&format!("{name}\n{}\n", output.stderr));
+        said.push(format!("{name}\n{}", output.stderr));
     }
+    let said = said.join("\n");
     assert!(!said.contains("pasted"), "a key in the wrong place is a key all the same:\n{said}");
     insta::assert_snapshot!(said);
 }
@@ -162,14 +165,19 @@ fn a_wrong_value_in_the_environment_names_its_variable() {
         let output = assert_refused(env.llmops(["chat", "-m", "sim/echo", "hi"]).env(variable, value));
         assert!(output.stderr.contains(variable), "{variable}={value}\n{output}");
         // The place in a text that nobody wrote helps nobody.
-        assert!(!output.stderr.contains("line 1") && !output.stderr.contains(KEY), "{variable}={value}\n{output}");
+        assert!(
+            !output.stderr.contains("line 1") && !output.stderr.contains(KEY),
+            "{variable}={value}\n{output}"
+        );
     }
 }
 
 #[test]
 fn a_value_in_the_environment_is_a_value_and_nothing_more() {
     let env = TestEnv::new();
-    for model in ["x, retry: {retries: 9}", "x}, retry: {retries: 9", "[a, b]", "a: b", "\"quoted", "# comment"] {
+    for model in
+        ["x, retry: {retries: 9}", "x}, retry: {retries: 9", "[a, b]", "a: b", "\"quoted", "# comment"]
+    {
         let output = assert_refused(env.llmops(["chat", "hi"]).env("LLMOPS_MODEL", model));
         assert!(output.stderr.contains(&format!("no model `{model}`")), "{output}");
     }
@@ -182,14 +190,19 @@ fn a_checkout_decides_nothing_about_where_requests_go() {
     let url = upstream.base_url();
     for attack in [
         format!("providers: {{openai: {{base_url: '{url}'}}}}\n"),
-        format!("providers: {{evil: {{base_url: '{url}', api_key_env: OPENAI_API_KEY}}}}\nmodel: evil/gpt-5.4-nano\n"),
+        format!(
+            "providers: {{evil: {{base_url: '{url}', api_key_env: OPENAI_API_KEY}}}}\nmodel: evil/gpt-5.4-nano\n"
+        ),
         "providers: {openai: {headers: {X-Evil: '1'}}}\n".to_owned(),
         "providers: {openai: {api_key_env: AWS_SECRET_ACCESS_KEY}}\n".to_owned(),
     ] {
         wired.env.write("llmops.yaml", attack);
         for command in ["chat", "stream"] {
             let output = assert_refused(wired.llmops([command, "hi"]));
-            assert!(output.stderr.starts_with("error: llmops.yaml") && !output.stderr.contains(KEY), "{output}");
+            assert!(
+                output.stderr.starts_with("error: llmops.yaml") && !output.stderr.contains(KEY),
+                "{output}"
+            );
         }
         wired.env.write("prompts.txt", "hi\n");
         assert_refused(wired.llmops(["batch", "prompts.txt", "-o", "out.jsonl"]));
@@ -202,7 +215,10 @@ fn a_checkout_decides_nothing_about_where_requests_go() {
 fn a_checkout_that_is_named_is_trusted() {
     let upstream = Upstream::start(|_| Reply::answer("trusted"));
     let env = TestEnv::new();
-    env.write("llmops.yaml", format!("model: lab/m\nproviders: {{lab: {{base_url: '{}'}}}}\n", upstream.base_url()));
+    env.write(
+        "llmops.yaml",
+        format!("model: lab/m\nproviders: {{lab: {{base_url: '{}'}}}}\n", upstream.base_url()),
+    );
     assert_eq!(answer(env.llmops(["chat", "hi", "--config", "llmops.yaml"])), "trusted");
 }
 
@@ -214,7 +230,8 @@ fn a_provider_of_ones_own_is_called_as_configured() {
     env.write_config(&format!(
         "model: lab/llama-3.3\nproviders:\n  lab:\n    base_url: {url}/\n    api_key_env: LAB_KEY\n    headers: {{X-Team: support}}\n",
     ));
-    let output = env.llmops(["chat", "hi", "--format", "json"]).env("LAB_KEY", KEY).run().expect_status(0).json();
+    let output =
+        env.llmops(["chat", "hi", "--format", "json"]).env("LAB_KEY", KEY).run().expect_status(0).json();
     assert_eq!((&output["provider"], &output["model"]), (&json!("lab"), &json!("llama-3.3")));
     assert_eq!((&output["cost_usd"], &output["cost_status"]), (&json!(null), &json!("unknown")));
     let request = upstream.received().remove(0);
@@ -229,7 +246,8 @@ fn a_provider_of_ones_own_is_called_as_configured() {
 fn a_provider_can_be_given_in_the_environment_alone() {
     let upstream = Upstream::start(|_| Reply::answer("from the lab"));
     let env = TestEnv::new();
-    let run = env.llmops(["chat", "-m", "lab/m", "hi"]).env("LLMOPS_PROVIDERS__LAB__BASE_URL", upstream.base_url());
+    let run =
+        env.llmops(["chat", "-m", "lab/m", "hi"]).env("LLMOPS_PROVIDERS__LAB__BASE_URL", upstream.base_url());
     assert_eq!(answer(run), "from the lab");
     assert_eq!(upstream.received()[0].header("authorization"), None);
 }
@@ -252,7 +270,9 @@ fn the_default_is_the_first_provider_with_a_key() {
     let provider = |keys: &[&str]| {
         let mut run = env.llmops(["chat", "hi", "--format", "json"]);
         for name in keys {
-            run = run.env(&format!("{name}_API_KEY"), "k").env(&format!("{name}_BASE_URL"), upstream.base_url());
+            run = run
+                .env(&format!("{name}_API_KEY"), "k")
+                .env(&format!("{name}_BASE_URL"), upstream.base_url());
         }
         run.run().expect_status(0).json()["provider"].as_str().unwrap().to_owned()
     };
@@ -273,7 +293,8 @@ fn blanks_around_a_key_are_not_part_of_it() {
 #[test]
 fn of_an_address_only_the_server_is_ever_shown() {
     let env = TestEnv::new();
-    let run = env.llmops(["chat", "-m", "gpt-5.4-nano", "--retries", "0", "-v", "hi"]).env("OPENAI_API_KEY", KEY);
+    let run =
+        env.llmops(["chat", "-m", "gpt-5.4-nano", "--retries", "0", "-v", "hi"]).env("OPENAI_API_KEY", KEY);
     let address = "http://someone:hunter2@127.0.0.1:1/v1?token=hunter2";
     let output = run.env("OPENAI_BASE_URL", address).run().expect_status(1);
     assert!(output.stderr.contains("http://127.0.0.1:1:") && !output.stderr.contains("hunter2"), "{output}");
@@ -293,7 +314,10 @@ fn without_a_home_everything_has_to_be_named() {
 #[test]
 fn a_home_that_is_relative_is_none() {
     let env = TestEnv::new();
-    let run = env.llmops(["chat", "-m", "sim/echo", "hi"]).env("XDG_DATA_HOME", "data").env("XDG_CONFIG_HOME", "config");
+    let run = env
+        .llmops(["chat", "-m", "sim/echo", "hi"])
+        .env("XDG_DATA_HOME", "data")
+        .env("XDG_CONFIG_HOME", "config");
     assert_eq!(answer(run), "hi");
     assert!(env.root().join("home/.local/share/llmops/llmops.db").exists());
     assert!(!env.path("data").exists());

@@ -13,8 +13,11 @@
 
 mod architecture;
 mod batch;
+mod calls;
 mod chat;
 mod config;
+mod cost;
+mod docs;
 mod path;
 mod store;
 mod support;

@@ -930,7 +930,9 @@ fn the_time_of_a_call_is_for_all_its_attempts() {
     let wired = Wired::always(refusal(500, None));
     let args = ["chat", "--timeout", "200ms", "--retries", "1000000", "hi"];
     let output = wired.llmops(args).run().expect_status(1);
-    assert_eq!(wired.call()["attempt_list"].as_array().unwrap().len(), wired.requests(), "{output}");
+    let attempts = wired.call()["attempt_list"].as_array().unwrap().len();
+    // The last one may have been over before it got there.
+    assert!(attempts - wired.requests() <= 1, "{attempts} attempts: {output}");
 }
 
 #[test]
@@ -1020,10 +1022,12 @@ fn a_signal_ends_the_wait_before_a_retry() {
 #[test]
 fn a_stream_that_nobody_reads_any_more_ends_quietly() {
     let gate = Gate::new();
-    let long = "x".repeat(64 << 10);
-    let texts: Vec<&str> = ["one\n"].into_iter().chain(std::iter::repeat_n(&*long, 400)).collect();
+    let mut pieces = events(&["one\n", "two\n"]);
+    pieces.truncate(3);
     // More than the sockets take, so that the server is still writing when the client leaves.
-    let wired = Wired::always(Reply::sse(events(&texts)).gate_after_events(2, &gate));
+    let comment = format!(":{}\n", " ".repeat(64 << 10)).into_bytes();
+    pieces.extend(std::iter::repeat_n(comment, 256));
+    let wired = Wired::always(Reply::sse(pieces).gate_after_events(2, &gate));
     let mut piped = Piped::spawn(&wired, &["stream", "hi"]);
     assert_eq!(piped.next_line(), "one\n");
     let closed = piped.close();
@@ -1165,15 +1169,15 @@ fn assert_no_key(what: &str, bytes: &[u8]) {
 /// What a run printed, and what all views and files show afterwards.
 #[track_caller]
 fn assert_key_nowhere(what: &str, wired: &Wired, output: &Output) {
-    assert_no_key(what, output.stdout.as_bytes());
-    assert_no_key(what, output.stderr.as_bytes());
+    assert_no_key(&format!("stdout, {what}"), output.stdout.as_bytes());
+    assert_no_key(&format!("stderr, {what}"), output.stderr.as_bytes());
     for args in [
         &["calls", "show", "0"][..],
         &["calls", "show", "0", "--format", "json"],
         &["calls", "--format", "json"],
     ] {
         let shown = wired.llmops(args).run().expect_status(0);
-        assert_no_key(what, shown.stdout.as_bytes());
+        assert_no_key(&format!("{args:?}, {what}"), shown.stdout.as_bytes());
     }
     for (name, bytes) in files_below(&wired.env.root().join("data")) {
         assert_no_key(&format!("{name}, {what}"), &bytes);
@@ -1232,7 +1236,7 @@ fn the_key_is_not_in_the_store_while_it_is_written() {
     assert!(gate.wait_until_reached(SOON));
     let files = files_below(&wired.env.root().join("data"));
     let names: BTreeSet<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-    assert!(names.iter().any(|name| name.ends_with(".db")), "{names:?}");
+    assert!(names.iter().any(|name| name.ends_with("/llmops.db")), "{names:?}");
     for (name, bytes) in &files {
         assert_no_key(name, bytes);
     }

@@ -104,7 +104,8 @@ fn side_files_are_as_private_as_the_store() {
 #[test]
 fn an_option_comes_before_the_environment() {
     let env = TestEnv::new();
-    let run = env.llmops(["chat", "-m", "sim/echo", "hi", "--db", "option.db"]).env("LLMOPS_DB", "variable.db");
+    let run =
+        env.llmops(["chat", "-m", "sim/echo", "hi", "--db", "option.db"]).env("LLMOPS_DB", "variable.db");
     let _ = run.run().expect_status(0);
     assert!(env.path("option.db").exists() && !env.path("variable.db").exists() && !env.db_path().exists());
 }
@@ -234,7 +235,10 @@ fn a_store_that_fills_up_stops_a_batch_without_losing_an_answer() {
     let args = ["batch", "prompts.txt", "-o", "out.jsonl", "-j", "4", "--db", "small/store.db"];
     let output = wired.llmops(args).run();
     assert!(output.status == 1 || output.status == 2, "{}", output.status);
-    assert!(output.stderr.contains("error: the store small/store.db cannot be written: the disk is full"), "{output}");
+    assert!(
+        output.stderr.contains("error: the store small/store.db cannot be written: the disk is full"),
+        "{output}"
+    );
     assert!(output.stderr.contains("hint: "), "{output}");
     assert!(!output.stderr.contains("panicked"), "{output}");
     let items = wired.env.read("out.jsonl");
@@ -266,7 +270,8 @@ fn an_answer_that_cannot_be_recorded_is_printed_all_the_same() {
 fn many_processes_can_make_a_new_store_at_once() {
     for count in [2, 8] {
         let env = TestEnv::new();
-        let running: Vec<_> = (0..count).map(|number| echo(&env, &format!("number {number}")).spawn()).collect();
+        let running: Vec<_> =
+            (0..count).map(|number| echo(&env, &format!("number {number}")).spawn()).collect();
         for (number, run) in running.into_iter().enumerate() {
             let output = run.wait().expect_status(0);
             assert_eq!((&*output.stdout, &*output.stderr), (&*format!("number {number}\n"), ""));

@@ -35,11 +35,11 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     let context = session::context(Origin::Batch, &args.call, ui, CancellationToken::new())?;
     let checked = input::check(&sources, args.limit)?;
     let pipeline = session::pipeline(global, &args.call)?;
-    check_models(&pipeline, &context, &checked)?;
     note_unused(ui, &checked.unused);
     if args.call.dry_run {
         return dry_run(ui, &pipeline, &context, sources, args.limit);
     }
+    check_models(&pipeline, &context, &checked)?;
     let mut out = open_out(args.out.as_deref(), args.overwrite)?;
     let runtime = session::runtime()?;
     let (ended, signal) =
@@ -149,7 +149,7 @@ fn dry_run(
         let plan = pipeline.plan(item.request, context)?;
         quote.add(pipeline, &plan);
     }
-    quote::show(ui, quote, false)?;
+    quote::show(ui, quote, quote::QuoteForm::Table)?;
     Ok(exit::DONE)
 }
 

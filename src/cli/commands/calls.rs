@@ -7,7 +7,7 @@ use chrono::{DateTime, Local, Utc};
 use serde_json::Value;
 
 use super::question::dollars;
-use crate::cli::args::{CallsArgs, CallsCommand, ChatFormat, GlobalArgs, ListFormat};
+use crate::cli::args::{CallsArgs, CallsCommand, GlobalArgs, ListFormat, ShowFormat};
 use crate::cli::error::CliError;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, seconds, thousands};
@@ -17,7 +17,7 @@ use crate::domain::event::{Completion, text_of};
 use crate::ops::calls::{AttemptRow, CallDetail, CallRow};
 use crate::store::{CallLookup, CallSelection};
 
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 17] = [
     "call_id",
     "time",
     "command",
@@ -32,7 +32,6 @@ const COLUMNS: [&str; 18] = [
     "usage.cache_write_tokens",
     "usage.output_tokens",
     "usage.reasoning_tokens",
-    "usage.audio_tokens",
     "cost_usd",
     "cost_status",
     "latency_ms",
@@ -103,7 +102,7 @@ fn local_time(time: DateTime<Utc>) -> String {
     time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn show(id: &str, format: ChatFormat, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
+fn show(id: &str, format: ShowFormat, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
     let call = match session::reader(global)?.call(id)? {
         CallLookup::Found(call) => *call,
         CallLookup::Missing => return Err(CliError::NoCall(id.to_owned())),
@@ -113,8 +112,8 @@ fn show(id: &str, format: ChatFormat, global: &GlobalArgs, ui: &Ui) -> Result<u8
         }
     };
     print(&match format {
-        ChatFormat::Json => format::json(&CallDetail::from(call)),
-        ChatFormat::Text => describe(ui, call),
+        ShowFormat::Json => format::json(&CallDetail::from(call)),
+        ShowFormat::Text => describe(ui, call),
     })?;
     Ok(exit::DONE)
 }

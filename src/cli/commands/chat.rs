@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::quote::QuoteForm;
 use super::{question, quote};
 use crate::cli::args::{ChatArgs, ChatFormat, GlobalArgs};
 use crate::cli::error::CliError;
@@ -20,7 +21,11 @@ pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
     let context = session::context(Origin::Chat, &args.call, ui, CancellationToken::new())?;
     let pipeline = session::pipeline(global, &args.call)?;
     if args.call.dry_run {
-        return quote::show_one(ui, &pipeline, request, &context, args.format == ChatFormat::Json);
+        let form = match args.format {
+            ChatFormat::Text => QuoteForm::Table,
+            ChatFormat::Json => QuoteForm::Json,
+        };
+        return quote::show_one(ui, &pipeline, request, &context, form);
     }
     let runtime = session::runtime()?;
     let (asked, signal) = runtime.block_on(ask(pipeline, request, context))?;

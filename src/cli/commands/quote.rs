@@ -15,19 +15,29 @@ pub(super) fn show_one(
     pipeline: &Pipeline,
     request: ChatRequest,
     context: &CallContext,
-    as_json: bool,
+    form: QuoteForm,
 ) -> Result<u8, CliError> {
     let mut quote = Quote::default();
     quote.add(pipeline, &pipeline.plan(request, context)?);
-    show(ui, quote, as_json)?;
+    show(ui, quote, form)?;
     Ok(exit::DONE)
 }
 
-/// Prints a quote: as JSON for programs, else as a table.
-pub(super) fn show(ui: &Ui, quote: Quote, as_json: bool) -> Result<(), CliError> {
+/// How to print a quote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum QuoteForm {
+    Table,
+    Json,
+    Jsonl,
+}
+
+/// Prints a quote.
+pub(super) fn show(ui: &Ui, quote: Quote, form: QuoteForm) -> Result<(), CliError> {
     let rows = quote.into_rows();
-    if as_json {
-        return print(&format::json(&rows));
+    match form {
+        QuoteForm::Json => return print(&format::json(&rows)),
+        QuoteForm::Jsonl => return print(&format::jsonl(&rows)),
+        QuoteForm::Table => {}
     }
     let columns = [
         Column::Text("Model"),

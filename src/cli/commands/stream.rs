@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, Stdout};
 use tokio_util::sync::CancellationToken;
 
+use super::quote::QuoteForm;
 use super::{question, quote};
 use crate::cli::args::{GlobalArgs, StreamArgs, StreamFormat};
 use crate::cli::error::CliError;
@@ -24,7 +25,11 @@ pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) 
     let context = session::context(Origin::Stream, &args.call, ui, CancellationToken::new())?;
     let pipeline = session::pipeline(global, &args.call)?;
     if args.call.dry_run {
-        return quote::show_one(ui, &pipeline, request, &context, args.format == StreamFormat::Jsonl);
+        let form = match args.format {
+            StreamFormat::Text => QuoteForm::Table,
+            StreamFormat::Jsonl => QuoteForm::Jsonl,
+        };
+        return quote::show_one(ui, &pipeline, request, &context, form);
     }
     let runtime = session::runtime()?;
     let (played, signal) = runtime.block_on(ask(pipeline, request, context, args.format))?;

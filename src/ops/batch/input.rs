@@ -139,6 +139,10 @@ impl Iterator for Lines {
                 Ok(_) => self.number += 1,
                 Err(error) => return Some(Err(read_error(&self.name, &error))),
             }
+            let place = format!("{}:{}", self.name, self.number);
+            if self.buffer.len() as u64 == LONGEST_LINE && self.buffer.last() != Some(&b'\n') {
+                return Some(Err(InputError::Line { place, reason: LineError::TooLong(LONGEST_LINE >> 20) }));
+            }
             let line = trim(&self.buffer, self.number == 1);
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
@@ -147,7 +151,7 @@ impl Iterator for Lines {
                 if matches!(line.first(), Some(b'{' | b'"')) { LineFormat::Jsonl } else { LineFormat::Txt };
             let format = *self.format.get_or_insert(sniffed);
             let item = parse(line, format);
-            return Some(Ok(Line { place: format!("{}:{}", self.name, self.number), item }));
+            return Some(Ok(Line { place, item }));
         }
     }
 }

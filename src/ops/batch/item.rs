@@ -63,6 +63,9 @@ pub enum LineError {
     /// Not a chat request.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// More than a request can be.
+    #[error("longer than {0} MiB")]
+    TooLong(u64),
     /// Not text.
     #[error("not valid UTF-8 at byte {0} of the line")]
     Utf8(usize),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::input::{InputError, Line};
 use super::item::Item;
 use super::report::{ItemReport, Summary, Tally};
-use crate::pipeline::{CallContext, Notice, Pipeline};
+use crate::pipeline::{CallContext, CallError, Notice, Pipeline, RefusedCall};
 use crate::store::StoreError;
 
 /// How to run a batch.
@@ -39,6 +39,9 @@ pub enum BatchError {
     /// A call could not be recorded. Its answer was written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A request that names no model cannot be sent, and so can no other that names none.
+    #[error(transparent)]
+    Refused(#[from] RefusedCall),
 }
 
 /// How a run ended: always with a summary, and with what went wrong, if anything did.
@@ -54,6 +57,7 @@ pub struct Ended {
 struct Run<'a> {
     context: CallContext,
     out: &'a mut dyn Write,
+    writable: bool,
     on_change: &'a mut dyn FnMut(&Tally),
     tally: Tally,
     retries: Retries,
@@ -79,6 +83,7 @@ pub async fn run(
     let mut run = Run {
         context: counting(context, Arc::clone(&retries)),
         out,
+        writable: true,
         on_change,
         tally: Tally::of(options.total),
         retries,
@@ -93,7 +98,7 @@ pub async fn run(
         tokio::select! {
             biased;
             () = stop.cancelled(), if more => more = false,
-            Some((item, stored)) = flying.next() => run.end(&item, stored),
+            Some((item, ended)) = flying.next() => run.end(&item, ended),
             line = lines.recv(), if room => match line {
                 Some(Ok(line)) => {
                     flying.push(answer(pipeline, run.context.clone(), started, line));
@@ -114,17 +119,24 @@ async fn answer(
     mut context: CallContext,
     index: u64,
     line: Line,
-) -> (ItemReport, Result<(), StoreError>) {
+) -> (ItemReport, Result<(), BatchError>) {
     let Line { place, item } = line;
     let Item { id, user, tags, request, .. } = match item {
         Ok(item) => item,
         Err(error) => return (ItemReport::new(index, None, place).with_bad_line(&error), Ok(())),
     };
     let report = ItemReport::new(index, id, place);
+    let own_model = request.model().is_some();
     context.user = user.or(context.user);
     context.tags.extend(tags);
     match pipeline.ask(request, context).await {
-        Ok(outcome) => report.with_outcome(outcome),
+        Ok(outcome) => {
+            let (report, recorded) = report.with_outcome(outcome);
+            (report, recorded.map_err(BatchError::Store))
+        }
+        Err(CallError::Refused(error)) if !own_model => {
+            (report.with_refusal(error.to_string()), Err(error.into()))
+        }
         Err(error) => (report.with_refusal(error.to_string()), Ok(())),
     }
 }
@@ -141,20 +153,21 @@ fn counting(context: CallContext, retries: Retries) -> CallContext {
 }
 
 impl Run<'_> {
-    fn end(&mut self, item: &ItemReport, stored: Result<(), StoreError>) {
+    fn end(&mut self, item: &ItemReport, ended: Result<(), BatchError>) {
         self.tally.add(item);
         self.tally.retries.clone_from(&self.retries.lock().unwrap_or_else(PoisonError::into_inner));
         // After a failed write every further line would be torn or out of place.
-        if !matches!(self.error, Some(BatchError::Output(_)))
+        if self.writable
             && let Err(error) = self.write(item)
         {
+            self.writable = false;
             if error.kind() == io::ErrorKind::BrokenPipe {
                 self.context.cancel.cancel();
             }
             self.fail(BatchError::Output(error));
         }
-        if let Err(error) = stored {
-            self.fail(BatchError::Store(error));
+        if let Err(error) = ended {
+            self.fail(error);
         }
         (self.on_change)(&self.tally);
     }

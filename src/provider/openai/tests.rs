@@ -186,10 +186,10 @@ proptest! {
 
     #[test]
     fn no_chunks_panic(chunks in proptest::collection::vec(any_chunk(), 0..6), done: bool) {
-        let mut stream: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
-        if done {
-            stream.push_str("data: [DONE]\n\n");
-        }
+        let end = done.then(|| "[DONE]".to_owned());
+        let events: Vec<String> =
+            chunks.iter().map(Value::to_string).chain(end).map(|data| format!("data: {data}\n\n")).collect();
+        let stream = events.concat();
         let whole = decode([stream.as_bytes()]);
         prop_assert_eq!(decode(stream.as_bytes().chunks(7)), whole);
         for chunk in chunks {
