@@ -21,15 +21,11 @@ pub const PLACEHOLDER: &str = "the prompt goes here";
 pub fn run(url: &str, file: &str, jobs: &str, template: &str) -> Outcome<()> {
     let jobs: usize = jobs.parse()?;
     let marker = serde_json::to_string(PLACEHOLDER)?;
-    let (before, after) = template
-        .split_once(&marker)
-        .ok_or("the template lacks its placeholder")?;
+    let (before, after) = template.split_once(&marker).ok_or("the template lacks its placeholder")?;
     let prompts = fs::read_to_string(file)?;
     let endpoint = format!("{url}/chat/completions");
     let client = client()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let parsed = runtime.block_on(async {
         stream::iter(prompts.lines())
             .map(|prompt| {
@@ -51,10 +47,7 @@ pub fn run(url: &str, file: &str, jobs: &str, template: &str) -> Outcome<()> {
 
 /// One request: send, read the body, parse it, see that it holds an answer.
 async fn call(client: &Client, endpoint: &str, body: String) -> Outcome<()> {
-    let request = client
-        .post(endpoint)
-        .bearer_auth("bench")
-        .header(CONTENT_TYPE, "application/json");
+    let request = client.post(endpoint).bearer_auth("bench").header(CONTENT_TYPE, "application/json");
     let response = request.body(body).send().await?.error_for_status()?;
     let answer: Value = serde_json::from_slice(&response.bytes().await?)?;
     match answer.pointer("/choices/0/message/content") {
@@ -70,8 +63,5 @@ fn client() -> Outcome<Client> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
-    Ok(Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .build()?)
+    Ok(Client::builder().tls_backend_preconfigured(tls).no_proxy().build()?)
 }

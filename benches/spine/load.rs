@@ -95,13 +95,7 @@ pub fn run(options: &Options) -> Outcome<()> {
     let template = learn_body(&upstream)?;
     let prompts = utf8(&file)?;
     let empty = empty_store()?;
-    let bench = Bench {
-        options,
-        upstream,
-        prompts,
-        template,
-        empty,
-    };
+    let bench = Bench { options, upstream, prompts, template, empty };
     let mut turns: Vec<[Run; 3]> = Vec::new();
     for turn in 1..=options.runs {
         let [a, b, c] = Subject::ALL;
@@ -125,21 +119,13 @@ impl Bench<'_> {
         let jobs = self.options.jobs.to_string();
         let cost = if subject == Subject::Bare {
             let this = env::current_exe()?;
-            measure(
-                &room,
-                &[utf8(&this)?, "bare", &url, self.prompts, &jobs, &self.template],
-            )?
+            measure(&room, &[utf8(&this)?, "bare", &url, self.prompts, &jobs, &self.template])?
         } else {
             measure(&room, &batch(subject, self.prompts, &jobs, utf8(&output)?))?
         };
         let count = self.upstream.count()?.since(&before);
-        let run = Run {
-            cost,
-            count,
-            store: room.store()?,
-        };
-        self.check(subject, &run, &output)
-            .map_err(|problem| format!("{}: {problem}", subject.name()))?;
+        let run = Run { cost, count, store: room.store()? };
+        self.check(subject, &run, &output).map_err(|problem| format!("{}: {problem}", subject.name()))?;
         Ok(run)
     }
 
@@ -173,9 +159,7 @@ impl Bench<'_> {
 
 /// The command line of the program.
 fn batch<'a>(subject: Subject, prompts: &'a str, jobs: &'a str, output: &'a str) -> Vec<&'a str> {
-    let mut command = vec![
-        LLMOPS, "batch", prompts, "-m", MODEL, "-j", jobs, "-o", output, "-q",
-    ];
+    let mut command = vec![LLMOPS, "batch", prompts, "-m", MODEL, "-j", jobs, "-o", output, "-q"];
     if subject == Subject::Unrecorded {
         command.push("--no-log");
     }
@@ -188,10 +172,7 @@ fn learn_body(upstream: &Upstream) -> Outcome<String> {
     let room = Room::facing(&upstream.base_url())?;
     let (file, output) = (room.file("prompts.txt"), room.file("out.jsonl"));
     fs::write(&file, format!("{PLACEHOLDER}\n"))?;
-    measure(
-        &room,
-        &batch(Subject::Unrecorded, utf8(&file)?, "1", utf8(&output)?),
-    )?;
+    measure(&room, &batch(Subject::Unrecorded, utf8(&file)?, "1", utf8(&output)?))?;
     let body = upstream.last_body()?;
     if body.contains(PLACEHOLDER) {
         Ok(body)
@@ -214,10 +195,7 @@ fn write_prompts(path: &Path, requests: u32) -> Outcome<()> {
     let word = |number: usize| WORDS[number % WORDS.len()];
     for number in 1..=usize::try_from(requests)? {
         let (first, second) = (word(number), word(number / WORDS.len()));
-        writeln!(
-            file,
-            "In one sentence, what has a {first} to do with a {second}, case {number}?"
-        )?;
+        writeln!(file, "In one sentence, what has a {first} to do with a {second}, case {number}?")?;
     }
     file.flush()?;
     Ok(())
@@ -225,31 +203,19 @@ fn write_prompts(path: &Path, requests: u32) -> Outcome<()> {
 
 /// A path as text: the wrapper passes its arguments on as text.
 fn utf8(path: &Path) -> Outcome<&str> {
-    path.to_str()
-        .ok_or_else(|| format!("{} is not UTF-8", path.display()).into())
+    path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()).into())
 }
 
 /// One line on standard error per turn, as a turn takes a while.
 fn progress(turn: u32, runs: &[Run; 3]) {
-    let seconds = runs
-        .each_ref()
-        .map(|run| format!("{:.2} s", run.cost.wall.as_secs_f64()));
+    let seconds = runs.each_ref().map(|run| format!("{:.2} s", run.cost.wall.as_secs_f64()));
     eprintln!("  turn {turn}: {}", seconds.join(", "));
 }
 
 /// The figures of each subject.
 fn print_figures(bench: &Bench<'_>, turns: &[[Run; 3]]) {
-    let Options {
-        requests, jobs, runs, ..
-    } = bench.options;
-    let heading = [
-        "",
-        "requests/s",
-        "CPU µs/request",
-        "peak RSS MiB",
-        "connections",
-        "upstream CPU %",
-    ];
+    let Options { requests, jobs, runs, .. } = bench.options;
+    let heading = ["", "requests/s", "CPU µs/request", "peak RSS MiB", "connections", "upstream CPU %"];
     let mut rows = vec![row(heading)];
     for (index, subject) in Subject::ALL.iter().enumerate() {
         let of = |figure: &dyn Fn(&Run) -> f64| {
@@ -277,25 +243,14 @@ fn print_figures(bench: &Bench<'_>, turns: &[[Run; 3]]) {
 
 /// The ratios between neighbours, turn by turn, and their spread.
 fn print_ratios(turns: &[[Run; 3]]) {
-    let pairs = [
-        ("recorded : bare", 0, 1),
-        ("no-log : bare", 2, 1),
-        ("recorded : no-log", 0, 2),
-    ];
+    let pairs = [("recorded : bare", 0, 1), ("no-log : bare", 2, 1), ("recorded : no-log", 0, 2)];
     let mut rows = vec![row(["", "requests/s", "CPU per request", "peak RSS"])];
     for (name, over, under) in pairs {
         let of = |figure: &dyn Fn(&Run) -> f64| {
-            let ratios = turns
-                .iter()
-                .map(|turn| figure(&turn[over]) / figure(&turn[under]));
+            let ratios = turns.iter().map(|turn| figure(&turn[over]) / figure(&turn[under]));
             Spread::of(ratios).cell(2)
         };
-        rows.push(vec![
-            name.to_owned(),
-            of(&Run::rate),
-            of(&Run::cpu_us),
-            of(&|run| run.cost.peak_mib()),
-        ]);
+        rows.push(vec![name.to_owned(), of(&Run::rate), of(&Run::cpu_us), of(&|run| run.cost.peak_mib())]);
     }
     table("ratios, pair by pair (min / median / max)", &rows);
 }

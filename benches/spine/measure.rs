@@ -48,11 +48,7 @@ pub fn wrap(command: &[&str]) -> Outcome<()> {
     if !status.success() {
         return Err(format!("{program} ended with {status}").into());
     }
-    let cost = Cost {
-        wall,
-        cpu: cpu_time(&usage)?,
-        peak_kib: peak_kib(&usage)?,
-    };
+    let cost = Cost { wall, cpu: cpu_time(&usage)?, peak_kib: peak_kib(&usage)? };
     println!("{}", serde_json::to_string(&cost)?);
     Ok(())
 }

@@ -29,19 +29,9 @@ impl Options {
     /// Reads the arguments; `None` when only the usage was asked for.
     pub fn parse(args: &[&str]) -> Outcome<Option<Self>> {
         let mut options = if args.contains(&"--bench") {
-            Self {
-                requests: 20_000,
-                jobs: 64,
-                runs: 5,
-                starts: 30,
-            }
+            Self { requests: 20_000, jobs: 64, runs: 5, starts: 30 }
         } else {
-            Self {
-                requests: 200,
-                jobs: 8,
-                runs: 1,
-                starts: 2,
-            }
+            Self { requests: 200, jobs: 8, runs: 1, starts: 2 }
         };
         let mut words = args.iter().copied();
         while let Some(word) = words.next() {

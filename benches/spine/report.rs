@@ -26,11 +26,7 @@ impl Spread {
         } else {
             f64::midpoint(at(half.saturating_sub(1)), at(half))
         };
-        Self {
-            min: at(0),
-            median,
-            max: at(values.len().saturating_sub(1)),
-        }
+        Self { min: at(0), median, max: at(values.len().saturating_sub(1)) }
     }
 
     /// One cell: `min / median / max`.

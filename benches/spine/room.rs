@@ -43,10 +43,7 @@ impl Room {
         for (_, name) in DIRECTORIES {
             fs::create_dir(root.path().join(name))?;
         }
-        let variables = env::var_os("PATH")
-            .map(|path| ("PATH", path))
-            .into_iter()
-            .collect();
+        let variables = env::var_os("PATH").map(|path| ("PATH", path)).into_iter().collect();
         Ok(Self { root, variables })
     }
 
@@ -65,9 +62,7 @@ impl Room {
 
     /// Gives a command the environment of the room, and nothing else.
     pub fn furnish(&self, command: &mut Command) {
-        command
-            .env_clear()
-            .envs(self.variables.iter().map(|(key, value)| (*key, value)));
+        command.env_clear().envs(self.variables.iter().map(|(key, value)| (*key, value)));
         command.current_dir(self.root.path());
         for (key, name) in DIRECTORIES {
             command.env(key, self.root.path().join(name));
@@ -134,9 +129,7 @@ fn count_rows(path: &Path, rows: &mut BTreeMap<String, u32>) -> Outcome<()> {
     let file = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let listing = "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0";
     let mut statement = file.prepare(listing)?;
-    let names: Vec<String> = statement
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for name in names {
         let quoted = name.replace('"', "\"\"");
         let query = format!("SELECT count(*) FROM \"{quoted}\"");

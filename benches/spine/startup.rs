@@ -42,10 +42,7 @@ pub fn run(options: &Options) -> Outcome<()> {
         ]);
     }
     let by = counter.map_or("neither perf nor valgrind counts here", Counter::name);
-    let title = format!(
-        "start-up, {} runs (min / median / max; instructions: {by})",
-        options.starts
-    );
+    let title = format!("start-up, {} runs (min / median / max; instructions: {by})", options.starts);
     table(&title, &rows);
     Ok(())
 }
@@ -64,9 +61,7 @@ impl Counter {
     /// The first tool that can count the instructions of `true` here.
     fn find() -> Option<Self> {
         let room = Room::new().ok()?;
-        [Self::Perf, Self::Callgrind]
-            .into_iter()
-            .find(|tool| tool.count(&room, &["true"]).is_some())
+        [Self::Perf, Self::Callgrind].into_iter().find(|tool| tool.count(&room, &["true"]).is_some())
     }
 
     /// The name for the report.
@@ -108,9 +103,7 @@ fn output(room: &Room, tool: &[&str], command: &[&str]) -> Option<Output> {
 /// Where a tool is. An absent tool is no error, and asking first says so without a failed start.
 fn find_in_path(program: &str) -> Option<std::path::PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|directory| directory.join(program))
-        .find(|file| Path::is_file(file))
+    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| Path::is_file(file))
 }
 
 /// What a tool said on standard error.

@@ -83,9 +83,7 @@ pub fn serve() -> Outcome<()> {
         let _ended = io::copy(&mut io::stdin(), &mut io::sink());
         process::exit(0);
     });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(LocalSet::new().run_until(accept()))
 }
 
@@ -102,9 +100,7 @@ async fn accept() -> Outcome<()> {
             let fresh = Cell::new(true);
             let service = service_fn(|request| answer(&state, &fresh, request));
             // A client that goes away in the middle is seen in the count, not here.
-            let _closed = http1::Builder::new()
-                .serve_connection(TokioIo::new(socket), service)
-                .await;
+            let _closed = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
         });
     }
 }
@@ -116,19 +112,13 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map(http_body_util::Collected::to_bytes)
-        .unwrap_or_default();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let mut count = state.count.get();
     let (status, answer) = match (&head.method, head.uri.path()) {
         (&Method::POST, "/v1/chat/completions") => {
             count.requests += 1;
             count.connections += u32::from(fresh.replace(false));
-            count.bytes = count
-                .bytes
-                .wrapping_add(u32::try_from(body.len()).unwrap_or(u32::MAX));
+            count.bytes = count.bytes.wrapping_add(u32::try_from(body.len()).unwrap_or(u32::MAX));
             state.last.replace(body);
             (StatusCode::OK, Bytes::from_static(COMPLETION.as_bytes()))
         }
@@ -136,18 +126,13 @@ async fn answer(
         (&Method::GET, "/last") => (StatusCode::OK, state.last.borrow().clone()),
         _ => {
             count.others += 1;
-            (
-                StatusCode::NOT_FOUND,
-                Bytes::from_static(br#"{"error":{"message":"no such path"}}"#),
-            )
+            (StatusCode::NOT_FOUND, Bytes::from_static(br#"{"error":{"message":"no such path"}}"#))
         }
     };
     state.count.set(count);
     let mut response = Response::new(Full::new(answer));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
@@ -170,19 +155,13 @@ impl Upstream {
     /// Starts the server and waits for its port.
     pub fn start() -> Outcome<Self> {
         let mut command = Command::new(env::current_exe()?);
-        command
-            .arg("upstream")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.arg("upstream").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
         }
-        let port = line
-            .trim()
-            .parse()
-            .map_err(|_| "the upstream did not say its port")?;
+        let port = line.trim().parse().map_err(|_| "the upstream did not say its port")?;
         Ok(Self { child, port })
     }
 
@@ -204,15 +183,10 @@ impl Upstream {
     /// A GET by hand: the harness has no runtime, and needs none for this.
     fn get(&self, path: &str) -> Outcome<String> {
         let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        write!(
-            socket,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )?;
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut response = String::new();
         socket.read_to_string(&mut response)?;
-        let (_, body) = response
-            .split_once("\r\n\r\n")
-            .ok_or("the upstream did not answer")?;
+        let (_, body) = response.split_once("\r\n\r\n").ok_or("the upstream did not answer")?;
         Ok(body.to_owned())
     }
 }

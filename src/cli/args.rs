@@ -88,7 +88,7 @@ pub(super) struct CallArgs {
     #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = finite)]
     temperature: Option<f64>,
     /// The most output tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_tokens: Option<u64>,
     /// Any field of the request; a value that is not JSON is a string
     #[arg(long, value_name = "K=JSON", value_parser = key_value)]
@@ -103,7 +103,7 @@ pub(super) struct CallArgs {
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(super) timeout: Option<Duration>,
     /// Attempts after the first
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(super) retries: Option<u32>,
     /// Count tokens and cost, call nobody
     #[arg(long)]

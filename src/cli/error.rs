@@ -28,6 +28,9 @@ pub(super) enum CliError {
     Call(#[from] CallError),
     #[error(transparent)]
     Input(#[from] InputError),
+    /// A line's own model cannot be called.
+    #[error("{place}: {error}")]
+    LineModel { place: String, error: RefusedCall },
     #[error(transparent)]
     Day(#[from] DayError),
     /// A batch that ended early for a reason of its own.
@@ -85,6 +88,7 @@ impl CliError {
             | Self::Call(CallError::Refused(_))
             | Self::Batch(BatchError::Refused(_))
             | Self::Input(_)
+            | Self::LineModel { .. }
             | Self::Day(_)
             | Self::OutExists(_)
             | Self::Write { .. }
@@ -106,9 +110,9 @@ impl CliError {
             Self::Store(error) | Self::Unrecorded(error) | Self::Batch(BatchError::Store(error)) => {
                 Some(store_hint(error).to_owned())
             }
-            Self::Call(CallError::Refused(error)) | Self::Batch(BatchError::Refused(error)) => {
-                Some(refusal_hint(error))
-            }
+            Self::Call(CallError::Refused(error))
+            | Self::Batch(BatchError::Refused(error))
+            | Self::LineModel { error, .. } => Some(refusal_hint(error)),
             Self::Call(CallError::Failed(outcome)) => failure_hint(outcome.summary.error.as_ref()?),
             Self::Input(error) | Self::Batch(BatchError::Input(error)) => input_hint(error),
             Self::Day(_) => {

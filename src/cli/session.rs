@@ -86,7 +86,7 @@ fn catalog(settings: &Settings, prices: &PriceBook) -> Catalog {
 /// The configured model, else the default of the first provider that has a key.
 fn default_model(settings: &Settings) -> Option<String> {
     let with_key = settings.providers.iter().find_map(|provider| {
-        let usable = provider.kind == ProviderKind::Openai && matches!(provider.key, Key::Present(_));
+        let usable = provider.kind == ProviderKind::Openai && matches!(provider.key, Key::Present { .. });
         let model = provider.default_model.filter(|_| usable)?;
         Some(format!("{}/{model}", provider.name))
     });

@@ -174,7 +174,7 @@ fn kind_of(kind: Kind) -> ProviderKind {
 fn key(provider: &str, named: Option<String>, needed: bool, environment: &Environment) -> Key {
     let variable = named.unwrap_or_else(|| variable(provider, "API_KEY"));
     match environment.get(&variable).map(str::trim).filter(|key| !key.is_empty()) {
-        Some(key) => Key::Present(Secret::new(key)),
+        Some(key) => Key::Present { secret: Secret::new(key), variable },
         None if needed => Key::Missing(variable),
         None => Key::NotNeeded,
     }

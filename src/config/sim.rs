@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::ConfigError;
-use super::yaml::{Span, parse};
+use super::yaml::{Share, Span, parse};
 use crate::domain::money::Rate;
 use crate::domain::settings::{SimModel, SimProfile, SimSettings};
 
@@ -16,11 +16,11 @@ use crate::domain::settings::{SimModel, SimProfile, SimSettings};
 pub(super) struct SimSection {
     latency: Option<Span>,
     tps: Option<f64>,
-    rate_limit: Option<f64>,
-    error: Option<f64>,
-    timeout: Option<f64>,
-    drop: Option<f64>,
-    cut: Option<f64>,
+    rate_limit: Option<Share>,
+    error: Option<Share>,
+    timeout: Option<Share>,
+    drop: Option<Share>,
+    cut: Option<Share>,
     seed: Option<u64>,
     models: BTreeMap<String, ModelSection>,
 }
@@ -32,11 +32,11 @@ struct ModelSection {
     answer: Option<String>,
     latency: Option<Span>,
     tps: Option<f64>,
-    rate_limit: Option<f64>,
-    error: Option<f64>,
-    timeout: Option<f64>,
-    drop: Option<f64>,
-    cut: Option<f64>,
+    rate_limit: Option<Share>,
+    error: Option<Share>,
+    timeout: Option<Share>,
+    drop: Option<Share>,
+    cut: Option<Share>,
     price: Option<PriceSection>,
 }
 
@@ -69,11 +69,11 @@ impl SimSection {
         let profile = SimProfile {
             latency: self.latency.map_or(Duration::ZERO, |span| span.0),
             tps: self.tps.unwrap_or(0.0),
-            rate_limit: self.rate_limit.unwrap_or(0.0),
-            error: self.error.unwrap_or(0.0),
-            timeout: self.timeout.unwrap_or(0.0),
-            drop: self.drop.unwrap_or(0.0),
-            cut: self.cut.unwrap_or(0.0),
+            rate_limit: self.rate_limit.map_or(0.0, |share| share.0),
+            error: self.error.map_or(0.0, |share| share.0),
+            timeout: self.timeout.map_or(0.0, |share| share.0),
+            drop: self.drop.map_or(0.0, |share| share.0),
+            cut: self.cut.map_or(0.0, |share| share.0),
         };
         check(&profile, "sim")?;
         let models = self.models.into_iter().map(|(name, section)| {
@@ -92,11 +92,11 @@ impl ModelSection {
             profile: SimProfile {
                 latency: self.latency.map_or(base.latency, |span| span.0),
                 tps: self.tps.unwrap_or(base.tps),
-                rate_limit: self.rate_limit.unwrap_or(base.rate_limit),
-                error: self.error.unwrap_or(base.error),
-                timeout: self.timeout.unwrap_or(base.timeout),
-                drop: self.drop.unwrap_or(base.drop),
-                cut: self.cut.unwrap_or(base.cut),
+                rate_limit: self.rate_limit.map_or(base.rate_limit, |share| share.0),
+                error: self.error.map_or(base.error, |share| share.0),
+                timeout: self.timeout.map_or(base.timeout, |share| share.0),
+                drop: self.drop.map_or(base.drop, |share| share.0),
+                cut: self.cut.map_or(base.cut, |share| share.0),
             },
             price: self.price.map(|price| (price.input, price.output)),
         }
@@ -104,20 +104,9 @@ impl ModelSection {
 }
 
 fn check(profile: &SimProfile, section: &str) -> Result<(), ConfigError> {
-    let rates = [
-        ("rate_limit", profile.rate_limit),
-        ("error", profile.error),
-        ("timeout", profile.timeout),
-        ("drop", profile.drop),
-        ("cut", profile.cut),
-    ];
     let invalid = |key: String, reason: &str| ConfigError::Setting { key, reason: reason.to_owned() };
-    for (name, rate) in rates {
-        if !(0.0..=1.0).contains(&rate) {
-            return Err(invalid(format!("{section}.{name}"), "a fault rate is from 0 to 1"));
-        }
-    }
-    if rates.iter().map(|(_, rate)| rate).sum::<f64>() > 1.0 + f64::EPSILON {
+    let faults = profile.rate_limit + profile.error + profile.timeout + profile.drop + profile.cut;
+    if faults > 1.0 + f64::EPSILON {
         return Err(invalid(section.to_owned(), "the fault rates add up to more than 1"));
     }
     if !(0.0..=1e9).contains(&profile.tps) {

@@ -20,6 +20,20 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// A probability, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Share(pub(super) f64);
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let share = f64::deserialize(deserializer)?;
+        if (0.0..=1.0).contains(&share) {
+            return Ok(Self(share));
+        }
+        Err(de::Error::custom(format!("`{share}` is not a rate from 0 to 1")))
+    }
+}
+
 /// Where YAML is wrong, and how.
 #[derive(Debug)]
 pub(super) struct YamlError {

@@ -12,6 +12,13 @@ impl Secret {
         Self(key.into())
     }
 
+    /// A text in which the key is replaced by `***`. A key of a few characters is a placeholder such as
+    /// `none`, and replacing it would garble the text.
+    pub fn hide_in(&self, text: &str) -> String {
+        const SHORTEST: usize = 8;
+        if self.0.len() < SHORTEST { text.to_owned() } else { text.replace(&self.0, "***") }
+    }
+
     /// The key itself, for the request to its provider.
     pub fn reveal(&self) -> &str {
         &self.0

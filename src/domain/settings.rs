@@ -43,8 +43,13 @@ pub enum ProviderKind {
 /// Where a provider's key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// Here.
-    Present(Secret),
+    /// Here, from this environment variable.
+    Present {
+        /// The key.
+        secret: Secret,
+        /// Where it was found.
+        variable: String,
+    },
     /// It needs one, which would be in this environment variable.
     Missing(String),
     /// It needs none.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -24,7 +25,9 @@ impl Run {
             let left = self.deadline().saturating_duration_since(Instant::now());
             match self.parts.retry.next(&failure, made, left, fastrand::f64()) {
                 Next::RetryIn(wait) => self.wait(failure, wait).await,
-                Next::GiveUp(why) => return Err(explain(failure, why, made)),
+                Next::GiveUp(why) => {
+                    return Err(explain(failure, why, made, self.parts.clock.now()));
+                }
             }
         }
     }
@@ -81,18 +84,25 @@ impl Run {
 }
 
 /// Says why no further attempt is made, where the failure alone does not tell.
-fn explain(failure: Failure, why: GiveUp, made: u32) -> Failure {
+fn explain(failure: Failure, why: GiveUp, made: u32, now: DateTime<Utc>) -> Failure {
     let message = match why {
         GiveUp::NotRetryable => return failure,
         GiveUp::RetriesUsed if made < 2 => return failure,
         GiveUp::RetriesUsed => format!("{} (attempt {made} of {made})", failure.message),
         GiveUp::OutOfTime => format!("{} (attempt {made}; the call's time is over)", failure.message),
         GiveUp::AskedTooLong(wait) => format!(
-            "{} (asks to wait {} s; at most {} s are waited)",
+            "{} (asks to wait {} s{}; at most {} s are waited)",
             failure.message,
             wait.as_secs(),
+            until(now, wait),
             LONGEST_RETRY_AFTER.as_secs()
         ),
     };
     Failure { message, ..failure }
+}
+
+/// `, until 2026-11-23 12:00:00 UTC`; nothing where that is beyond any calendar.
+fn until(now: DateTime<Utc>, wait: Duration) -> String {
+    let end = TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait));
+    end.map(|end| format!(", until {} UTC", end.format("%Y-%m-%d %H:%M:%S"))).unwrap_or_default()
 }

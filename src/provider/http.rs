@@ -21,15 +21,13 @@ const LARGEST_ERROR: usize = 64 << 10;
 /// The most that is shown of a provider's error message, in characters.
 const LONGEST_MESSAGE: usize = 300;
 
-/// A placeholder such as `none` is no secret, and replacing it would garble every message.
-const SHORTEST_KEY: usize = 8;
-
 /// Sends requests to one provider.
 #[derive(Debug)]
 pub(super) struct Http {
     url: Url,
     headers: HeaderMap,
     key: Option<Secret>,
+    key_variable: Option<String>,
     http2: bool,
     connect_timeout: Duration,
     /// Built on first use: commands that never call need none.
@@ -52,9 +50,9 @@ impl Http {
             headers.insert(name, HeaderValue::from_str(value).map_err(|_| invalid())?);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let key = match &settings.key {
-            Key::Present(key) => Some(key.clone()),
-            Key::Missing(_) | Key::NotNeeded => None,
+        let (key, key_variable) = match &settings.key {
+            Key::Present { secret, variable } => (Some(secret.clone()), Some(variable.clone())),
+            Key::Missing(_) | Key::NotNeeded => (None, None),
         };
         if let Some(key) = &key {
             let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.reveal()))
@@ -62,7 +60,8 @@ impl Http {
             bearer.set_sensitive(true);
             headers.insert(reqwest::header::AUTHORIZATION, bearer);
         }
-        Ok(Self { url, headers, key, http2: settings.http2, connect_timeout, client: OnceLock::new() })
+        let (http2, client) = (settings.http2, OnceLock::new());
+        Ok(Self { url, headers, key, key_variable, http2, connect_timeout, client })
     }
 
     /// Posts a body; returns the response once its head is there and says success.
@@ -112,6 +111,11 @@ impl Http {
         Failure::new(kind, self.redact(&format!("{what} {}: {cause}", self.origin())))
     }
 
+    /// The key that must not be shown.
+    pub(super) fn key(&self) -> Option<&Secret> {
+        self.key.as_ref()
+    }
+
     /// Scheme, host and port, without whatever else an address may carry.
     pub(super) fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
@@ -119,10 +123,7 @@ impl Http {
 
     /// One line of bounded length without the key.
     pub(super) fn redact(&self, text: &str) -> String {
-        let clean = match &self.key {
-            Some(key) if key.reveal().len() >= SHORTEST_KEY => text.replace(key.reveal(), "***"),
-            _ => text.to_owned(),
-        };
+        let clean = self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.hide_in(text));
         // A server's words must not move the cursor or turn the text around.
         let safe = |c: char| if c.is_control() || is_direction_mark(c) { ' ' } else { c };
         let plain: String = clean.chars().map(safe).collect();
@@ -156,7 +157,12 @@ impl Http {
         let (message, code) = provider_error(&serde_json::from_slice(&body).unwrap_or_default());
         let reason =
             message.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned());
-        let message = self.redact(&format!("{} answered {}: {reason}", self.origin(), status.as_u16()));
+        let key = match &self.key_variable {
+            Some(variable) if matches!(status.as_u16(), 401..=403) => format!(" (the key is {variable}'s)"),
+            _ => String::new(),
+        };
+        let said = self.redact(&format!("{} answered {}: {reason}", self.origin(), status.as_u16()));
+        let message = said + &key;
         Failure {
             status: Some(status.as_u16()),
             code: code.map(|code| self.redact(&code)),

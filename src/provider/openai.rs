@@ -17,6 +17,7 @@ use super::sse::SseReader;
 use super::{EventStream, Outgoing, Provider};
 use crate::domain::event::{Completion, Delta, Event, text_of};
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::secret::Secret;
 use crate::domain::settings::ProviderSettings;
 use crate::domain::usage::Usage;
 
@@ -46,7 +47,7 @@ impl Provider for OpenAi {
                 return Ok(stream_events(Arc::clone(&self.http), response));
             }
             let body = self.http.whole(response).await?;
-            let events = whole_body(&body).map_err(|message| {
+            let events = whole_body(&body, self.http.key()).map_err(|message| {
                 let message = self.http.redact(&format!("{} {message}", self.http.origin()));
                 Failure::new(FailureKind::BadResponse, message)
             })?;
@@ -62,13 +63,13 @@ fn is_event_stream(response: &Response) -> bool {
 }
 
 /// A whole body is a short stream: one delta and the end.
-fn whole_body(json: &[u8]) -> Result<[Event; 2], String> {
+fn whole_body(json: &[u8], key: Option<&Secret>) -> Result<[Event; 2], String> {
     let body: Value = serde_json::from_slice(json)
-        .map_err(|_| format!("answered 200 with something that is not JSON: {}", glimpse(json)))?;
+        .map_err(|_| format!("answered 200 with something that is not JSON: {}", glimpse(json, key)))?;
     if body["choices"].as_array().is_none_or(Vec::is_empty) {
         return Err(match provider_error(&body) {
             (Some(message), _) => format!("answered 200 with an error: {message}"),
-            _ => format!("answered 200 without choices: {}", glimpse(json)),
+            _ => format!("answered 200 without choices: {}", glimpse(json, key)),
         });
     }
     let delta = delta_of(0, &body["choices"][0]["message"]);
@@ -76,10 +77,12 @@ fn whole_body(json: &[u8]) -> Result<[Event; 2], String> {
     Ok([Event::Delta(delta), Event::Done(Box::new(Completion { body, json: json.to_vec(), usage }))])
 }
 
-/// The beginning of something, for an error message.
-fn glimpse(body: &[u8]) -> String {
+/// The beginning of something, for an error message. The key goes before the rest is cut, so that no part
+/// of it is left.
+fn glimpse(body: &[u8], key: Option<&Secret>) -> String {
     const GLIMPSE: usize = 60;
-    let text = String::from_utf8_lossy(&body[..body.len().min(GLIMPSE * 8)]);
+    let text = String::from_utf8_lossy(body);
+    let text = key.map_or_else(|| text.to_string(), |key| key.hide_in(&text));
     let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(GLIMPSE).collect();
     if text.is_empty() { "(nothing)".to_owned() } else { format!("`{text}`") }
 }
@@ -133,7 +136,7 @@ struct Reading {
 }
 
 fn stream_events(http: Arc<Http>, response: Response) -> EventStream {
-    let decoder = StreamDecoder::default();
+    let decoder = StreamDecoder { key: http.key().cloned(), ..StreamDecoder::default() };
     let reading = Reading { http, response, decoder, ready: VecDeque::new(), ended: false };
     stream::unfold(reading, |mut reading| async {
         let event = reading.next().await?;
@@ -164,7 +167,8 @@ impl Reading {
 
 /// Says whose stream failed.
 fn locate(http: &Http, failure: Failure) -> Failure {
-    Failure { message: http.redact(&format!("{} {}", http.origin(), failure.message)), ..failure }
+    let message = http.redact(&format!("{} {}", http.origin(), failure.message));
+    Failure { message, code: failure.code.map(|code| http.redact(&code)), ..failure }
 }
 
 /// Turns the bytes of a stream into events. Pure: where they were split does not matter.
@@ -173,6 +177,7 @@ struct StreamDecoder {
     sse: SseReader,
     body: Assembly,
     ended: bool,
+    key: Option<Secret>,
 }
 
 impl StreamDecoder {
@@ -213,7 +218,7 @@ impl StreamDecoder {
 
     fn decode_chunk(&mut self, data: &str) -> Result<Vec<Delta>, Failure> {
         let Ok(Value::Object(chunk)) = serde_json::from_str(data) else {
-            let glimpse = glimpse(data.as_bytes());
+            let glimpse = glimpse(data.as_bytes(), self.key.as_ref());
             return Err(broken(format!("sent something in its stream that is not a chunk: {glimpse}")));
         };
         if chunk.get("error").is_some_and(|error| !error.is_null()) {

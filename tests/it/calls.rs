@@ -128,9 +128,9 @@ fn a_call_as_csv_has_a_field_for_each_column() {
         (row["call_id"].as_str().unwrap(), row["time"].as_str().unwrap(), &row["latency_ms"]);
     let header = "call_id,time,command,model,provider,user,tags,status,attempts,usage.input_tokens,\
         usage.cached_input_tokens,usage.cache_write_tokens,usage.output_tokens,usage.reasoning_tokens,\
-        usage.audio_tokens,cost_usd,cost_status,latency_ms";
+        cost_usd,cost_status,latency_ms";
     let fields = format!(
-        "{id},{time},chat,gpt-5.4-nano,openai,\"u,1\",{{}},ok,1,120,64,0,8,0,0,0.00002248,exact,{latency}"
+        "{id},{time},chat,gpt-5.4-nano,openai,\"u,1\",{{}},ok,1,120,64,0,8,0,0.00002248,exact,{latency}"
     );
     assert_eq!(csv, format!("{header}\n{fields}\n"));
 }

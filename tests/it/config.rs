@@ -159,7 +159,6 @@ fn a_wrong_value_in_the_environment_names_its_variable() {
         ("LLMOPS_SIM", "error=2"),
         ("LLMOPS_SIM", "error=0.7,drop=0.7"),
         ("LLMOPS_SIM__ERROR", "-1"),
-        ("LLMOPS_PROVIDERS__LAB__KIND", "openai"),
         ("LLMOPS_PROVIDERS__OPENAI__API_KEY", KEY),
     ] {
         let output = assert_refused(env.llmops(["chat", "-m", "sim/echo", "hi"]).env(variable, value));

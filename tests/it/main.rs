@@ -1,11 +1,7 @@
 //! The tests of the whole program, in one binary: they run `llmops` as users
 //! do, against a server of their own.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 #![expect(
     clippy::disallowed_methods,
     reason = "the tests look at the program from outside: at its store, and from an environment of their own"

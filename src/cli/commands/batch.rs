@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
         InputFormat::Jsonl => LineFormat::Jsonl,
     });
     let sources = args.files.iter().map(|path| Source::new(path, format)).collect::<Result<Vec<_>, _>>()?;
-    check_out(args)?;
+    check_files(args)?;
     let context = session::context(Origin::Batch, &args.call, ui, CancellationToken::new())?;
     let checked = input::check(&sources, args.limit)?;
     let pipeline = session::pipeline(global, &args.call)?;
@@ -41,12 +41,13 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     }
     check_models(&pipeline, &context, &checked)?;
     let mut out = open_out(args.out.as_deref(), args.overwrite)?;
+    let summary = args.summary.as_deref().map(open_summary).transpose()?;
     let runtime = session::runtime()?;
     let (ended, signal) =
         runtime.block_on(send(ui, pipeline, context, sources, args, checked.total, &mut *out))?;
     // Not waited for: the reading of a terminal may still hang.
     runtime.shutdown_background();
-    report(ui, args, ended, signal)
+    report(ui, args, ended, signal, summary)
 }
 
 /// Sends everything, and returns when all calls are on the books.
@@ -81,26 +82,49 @@ async fn send(
     ended
 }
 
-/// Refuses an OUT that is there, before anything else is done.
-fn check_out(args: &BatchArgs) -> Result<(), CliError> {
-    let Some(out) = args.out.as_deref().filter(|out| out.exists()) else {
-        return Ok(());
-    };
-    let is_input = |file: &PathBuf| file.canonicalize().ok() == out.canonicalize().ok();
-    if args.files.iter().any(is_input) {
-        let message = format!("{} is the input", out.display());
-        return Err(CliError::usage(message, "write the answers to another file"));
+/// Refuses files that must not be written to, before anything else is done.
+fn check_files(args: &BatchArgs) -> Result<(), CliError> {
+    for (target, what) in [(&args.out, "the answers"), (&args.summary, "the summary")] {
+        let Some(target) = target else { continue };
+        if args.files.iter().any(|file| is_same_file(file, target)) {
+            let message = format!("{} is the input", target.display());
+            return Err(CliError::usage(message, format!("write {what} to another file")));
+        }
     }
-    if args.overwrite { Ok(()) } else { Err(CliError::OutExists(out.to_owned())) }
+    if let (Some(out), Some(summary)) = (&args.out, &args.summary)
+        && is_same_file(out, summary)
+    {
+        let message = format!("{} cannot hold both the answers and the summary", out.display());
+        return Err(CliError::usage(message, "write the summary to another file"));
+    }
+    match &args.out {
+        // What is not a regular file, such as /dev/null, holds nothing that could be lost.
+        Some(out) if out.is_file() && !args.overwrite && !args.call.dry_run => {
+            Err(CliError::OutExists(out.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether two paths lead to one file, which need not exist yet.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let known = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    known(a).is_some_and(|a| known(b) == Some(a))
 }
 
 /// A model that cannot be called fails before the first call, not at every item.
 fn check_models(pipeline: &Pipeline, context: &CallContext, checked: &Checked) -> Result<(), CliError> {
-    let check = |model: Option<&str>| pipeline.check_model(model).map(drop).map_err(CliError::from);
-    match &context.overrides.model {
-        Some(model) => check(Some(model)),
-        None => checked.models.iter().try_for_each(|model| check(model.as_deref())),
+    if let Some(model) = &context.overrides.model {
+        pipeline.check_model(Some(model))?;
+        return Ok(());
     }
+    for (model, place) in &checked.models {
+        pipeline.check_model(model.as_deref()).map_err(|error| match model {
+            Some(_) => CliError::LineModel { place: place.clone(), error },
+            None => error.into(),
+        })?;
+    }
+    Ok(())
 }
 
 fn note_unused(ui: &Ui, unused: &BTreeSet<String>) {
@@ -133,6 +157,11 @@ fn open_out(out: Option<&Path>, overwrite: bool) -> Result<Box<dyn Write>, CliEr
     }
 }
 
+/// Opened before the first call, so that it cannot fail after the last.
+fn open_summary(path: &Path) -> Result<File, CliError> {
+    File::create(path).map_err(|reason| CliError::Write { path: path.to_owned(), reason })
+}
+
 fn dry_run(
     ui: &Ui,
     pipeline: &Pipeline,
@@ -153,16 +182,21 @@ fn dry_run(
     Ok(exit::DONE)
 }
 
-fn report(ui: &Ui, args: &BatchArgs, ended: Ended, signal: Option<u8>) -> Result<u8, CliError> {
+fn report(
+    ui: &Ui,
+    args: &BatchArgs,
+    ended: Ended,
+    signal: Option<u8>,
+    file: Option<File>,
+) -> Result<u8, CliError> {
     let Ended { summary, error } = ended;
     let closed =
         matches!(&error, Some(BatchError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe);
     if !closed {
         ui.note(&describe(&summary, args.out.as_deref()));
     }
-    if let Some(path) = &args.summary {
-        let written =
-            File::create(path).and_then(|mut file| file.write_all(format::json(&summary).as_bytes()));
+    if let (Some(path), Some(mut file)) = (&args.summary, file) {
+        let written = file.write_all(format::json(&summary).as_bytes());
         written.map_err(|reason| CliError::Write { path: path.clone(), reason })?;
     }
     match (error, signal) {

@@ -2,7 +2,7 @@
 //! twice, first to check every line before any call is made; whatever can be read only once (standard
 //! input, a FIFO) is checked as it comes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ pub enum InputError {
     #[error("cannot tell the format of {0} by its name")]
     Format(String),
     /// A line is not an item.
-    #[error("{place}: {reason}")]
+    #[error("{place}{}: {reason}", .reason.column().map(|column| format!(":{column}")).unwrap_or_default())]
     Line {
         /// `file:line`
         place: String,
@@ -71,8 +71,8 @@ pub enum InputError {
 pub struct Checked {
     /// How many items there are, if all sources could be read.
     pub total: Option<u64>,
-    /// The models that lines name, and whether some name none.
-    pub models: BTreeSet<Option<String>>,
+    /// The models that lines name, each with the first line that does; none where a line names none.
+    pub models: BTreeMap<Option<String>, String>,
     /// Keys beside a `prompt` that nothing uses.
     pub unused: BTreeSet<String>,
 }
@@ -173,8 +173,8 @@ pub fn check(sources: &[Source], limit: Option<u64>) -> Result<Checked, InputErr
                 break;
             }
             let Line { place, item } = line?;
-            let item = item.map_err(|reason| InputError::Line { place, reason })?;
-            checked.models.insert(item.request.model().map(str::to_owned));
+            let item = item.map_err(|reason| InputError::Line { place: place.clone(), reason })?;
+            checked.models.entry(item.request.model().map(str::to_owned)).or_insert(place);
             checked.unused.extend(item.unused);
             total += 1;
         }

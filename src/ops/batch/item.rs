@@ -35,8 +35,13 @@ pub struct Item {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
     /// Not JSON at all.
-    #[error("not valid JSON: {0}")]
-    Json(String),
+    #[error("not valid JSON: {reason}")]
+    Json {
+        /// What is wrong.
+        reason: String,
+        /// Where in the line, from 1.
+        column: usize,
+    },
     /// JSON, but neither a string nor an object.
     #[error("expected a JSON string or object, found {0}")]
     Kind(&'static str),
@@ -81,7 +86,7 @@ pub fn parse(line: &[u8], format: LineFormat) -> Result<Item, LineError> {
 }
 
 fn parse_json(text: &str) -> Result<Item, LineError> {
-    match serde_json::from_str(text).map_err(|error| LineError::Json(json_reason(&error)))? {
+    match serde_json::from_str(text).map_err(|error| json_error(&error))? {
         Value::String(prompt) if prompt.trim().is_empty() => Err(LineError::Empty),
         Value::String(prompt) => Ok(prompt_item(&prompt)),
         Value::Object(line) => parse_object(line),
@@ -89,11 +94,21 @@ fn parse_json(text: &str) -> Result<Item, LineError> {
     }
 }
 
-/// The reason alone: the line is named already, and its column is what helps.
-fn json_reason(error: &serde_json::Error) -> String {
+impl LineError {
+    /// Where in the line it is, if that is known.
+    pub fn column(&self) -> Option<usize> {
+        match self {
+            Self::Json { column, .. } => Some(*column),
+            _ => None,
+        }
+    }
+}
+
+/// The reason without its place: the line counts from the file, not from itself.
+fn json_error(error: &serde_json::Error) -> LineError {
     let text = error.to_string();
-    let reason = text.split(" at line ").next().unwrap_or(&text);
-    format!("{reason} at column {}", error.column())
+    let reason = text.split(" at line ").next().unwrap_or(&text).to_owned();
+    LineError::Json { reason, column: error.column() }
 }
 
 fn parse_object(mut line: Map<String, Value>) -> Result<Item, LineError> {
@@ -248,7 +263,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (line, said) in [
-            ("{", "not valid JSON: EOF while parsing an object at column 1"),
+            ("{", "not valid JSON: EOF while parsing an object"),
             ("5", "expected a JSON string or object, found a number"),
             ("{}", "expected `prompt`, `messages` or `body`"),
             (r#"{"prompt": 5}"#, "`prompt` must be a string"),

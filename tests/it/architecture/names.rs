@@ -35,11 +35,7 @@ impl<'a> Resolver<'a> {
                 imports.entry(key).or_insert(reference);
             }
         }
-        Self {
-            modules: &facts.modules,
-            imports,
-            crates,
-        }
+        Self { modules: &facts.modules, imports, crates }
     }
 
     /// What the reference names as it is written.

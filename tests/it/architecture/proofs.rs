@@ -35,38 +35,17 @@ fn assert_sound(files: &[(&str, &str)]) {
 #[test]
 fn imports_from_below_and_from_within_are_sound() {
     assert_sound(&[
-        (
-            "src/lib.rs",
-            "//! Docs.\n#![forbid(unsafe_code)]\npub mod store;\n/// Docs.\npub mod domain;",
-        ),
-        (
-            "src/main.rs",
-            "use std::process::ExitCode;\nfn main() -> ExitCode { llmops::cli::main() }",
-        ),
-        (
-            "src/domain/mod.rs",
-            "mod call;\npub use call::Call;\nuse std::{fmt, time::Duration};",
-        ),
+        ("src/lib.rs", "//! Docs.\n#![forbid(unsafe_code)]\npub mod store;\n/// Docs.\npub mod domain;"),
+        ("src/main.rs", "use std::process::ExitCode;\nfn main() -> ExitCode { llmops::cli::main() }"),
+        ("src/domain/mod.rs", "mod call;\npub use call::Call;\nuse std::{fmt, time::Duration};"),
         (
             "src/domain/call.rs",
             "use super::price;\npub(in crate::domain) enum Call { A }\nfn f() -> Call { Call::A }",
         ),
-        (
-            "src/store/mod.rs",
-            "mod rows;\nuse crate::domain::{Call as C, call};\nuse rusqlite as sql;",
-        ),
-        (
-            "src/store/rows.rs",
-            "use super::C;\nfn f() { self::g(); rusqlite::open(); std::fs::read(1); }",
-        ),
-        (
-            "src/ops/run.rs",
-            "fn f() -> crate::domain::Call { crate::store::open::<crate::policy::P>() }",
-        ),
-        (
-            "src/cli/mod.rs",
-            "fn f(console: u8) { println!(\"{}\", console::style(crate::ops::run::f())) }",
-        ),
+        ("src/store/mod.rs", "mod rows;\nuse crate::domain::{Call as C, call};\nuse rusqlite as sql;"),
+        ("src/store/rows.rs", "use super::C;\nfn f() { self::g(); rusqlite::open(); std::fs::read(1); }"),
+        ("src/ops/run.rs", "fn f() -> crate::domain::Call { crate::store::open::<crate::policy::P>() }"),
+        ("src/cli/mod.rs", "fn f(console: u8) { println!(\"{}\", console::style(crate::ops::run::f())) }"),
     ]);
 }
 
@@ -175,14 +154,8 @@ fn the_crate_root_under_another_name_hides_nothing() {
 
 #[test]
 fn a_circle_of_siblings_is_found_through_re_exports() {
-    let parent = (
-        "src/domain/mod.rs",
-        "mod a;\nmod b;\nmod c;\npub use a::A;\npub struct Own;",
-    );
-    let a = (
-        "src/domain/a.rs",
-        "use super::Own;\nuse super::b::B;\npub struct A;",
-    );
+    let parent = ("src/domain/mod.rs", "mod a;\nmod b;\nmod c;\npub use a::A;\npub struct Own;");
+    let a = ("src/domain/a.rs", "use super::Own;\nuse super::b::B;\npub struct A;");
     let b = ("src/domain/b.rs", "pub struct B(super::c::C);");
     let c = ("src/domain/c.rs", "use crate::domain::A;");
     assert_breaches(
@@ -201,10 +174,7 @@ fn a_directory_is_one_module_to_its_siblings() {
         &[
             ("src/ops/mod.rs", "mod batch;\nmod stats;"),
             ("src/ops/batch/mod.rs", "mod rows;\nfn f() { rows::g() }"),
-            (
-                "src/ops/batch/rows.rs",
-                "use super::f;\nuse crate::ops::stats::h;",
-            ),
+            ("src/ops/batch/rows.rs", "use super::f;\nuse crate::ops::stats::h;"),
             ("src/ops/stats.rs", "use super::batch::f;"),
         ],
         &["src/ops/batch/rows.rs:2: modules in a circle: ops::batch -> ops::stats -> ops::batch"],
@@ -215,20 +185,11 @@ fn a_directory_is_one_module_to_its_siblings() {
 fn crates_stay_at_home() {
     assert_breaches(
         &[
-            (
-                "src/ops/a.rs",
-                "use rusqlite::Connection;\nfn f() { ::zstd::encode() }",
-            ),
-            (
-                "src/serve/mod.rs",
-                "use crate::store::Connection;\nuse reqwest;\nextern crate axum;",
-            ),
+            ("src/ops/a.rs", "use rusqlite::Connection;\nfn f() { ::zstd::encode() }"),
+            ("src/serve/mod.rs", "use crate::store::Connection;\nuse reqwest;\nextern crate axum;"),
             ("src/store/mod.rs", "pub use rusqlite::Connection;"),
             ("src/lib.rs", "pub mod store;"),
-            (
-                "src/domain/mod.rs",
-                "use regex::Regex;\nuse tokio_util::x;\nuse serde::Serialize;",
-            ),
+            ("src/domain/mod.rs", "use regex::Regex;\nuse tokio_util::x;\nuse serde::Serialize;"),
         ],
         &[
             "src/domain/mod.rs:1: `regex::Regex` in domain, which makes do with std, serde, serde_json, chrono, uuid, thiserror",
@@ -299,10 +260,7 @@ mod y;
 
 #[test]
 fn the_two_roots_stay_small() {
-    let main = format!(
-        "use llmops::ops::x;\nfn main() {{ tokio::f() }}\n{}",
-        "\n".repeat(24)
-    );
+    let main = format!("use llmops::ops::x;\nfn main() {{ tokio::f() }}\n{}", "\n".repeat(24));
     assert_breaches(
         &[
             ("src/lib.rs", "mod a;\nmod b {}\nuse std::io;"),

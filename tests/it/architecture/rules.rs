@@ -130,18 +130,11 @@ fn of_root(source: &Source, file: &syn::File) -> Vec<(String, usize, String)> {
     if source.path == "src/main.rs" {
         let lines = source.text.lines().count();
         let rule = format!("main.rs has {lines} lines, more than {MAIN_LINES}");
-        return (lines > MAIN_LINES)
-            .then(|| breach(lines, rule))
-            .into_iter()
-            .collect();
+        return (lines > MAIN_LINES).then(|| breach(lines, rule)).into_iter().collect();
     }
     let top = source.module().into_iter().next().unwrap_or_default();
     let rule = format!("the module `{top}` has no floor");
-    floor(&top)
-        .is_none()
-        .then(|| breach(1, rule))
-        .into_iter()
-        .collect()
+    floor(&top).is_none().then(|| breach(1, rule)).into_iter().collect()
 }
 
 /// The rules for one reference that it breaks.
@@ -173,9 +166,9 @@ fn of_form(reference: &Reference, in_test: bool) -> Option<String> {
     let last = reference.segments.last().map_or("", String::as_str);
     let in_cli = reference.scope.first().is_some_and(|top| top == "cli");
     match reference.kind {
-        Kind::Glob if !in_test || !TEST_GLOBS.contains(&name.as_str()) => Some(format!(
-            "the glob import `{name}::*` (only `super::*` in a test module)"
-        )),
+        Kind::Glob if !in_test || !TEST_GLOBS.contains(&name.as_str()) => {
+            Some(format!("the glob import `{name}::*` (only `super::*` in a test module)"))
+        }
         Kind::Call if PRINTS.contains(&last) && !in_cli => Some(format!("`{last}!` outside cli")),
         // Either would bring in code that this checker does not see.
         Kind::Call if last == "include" => Some("`include!` hides source".to_owned()),
@@ -207,9 +200,9 @@ fn of_floors(own: &str, path: &[String]) -> Option<String> {
         Some(floor) if floor == own_floor => {
             Some(format!("`{own}` imports its sibling {name} on floor {floor}"))
         }
-        Some(floor) if floor > own_floor => Some(format!(
-            "`{own}` on floor {own_floor} imports {name} from floor {floor}"
-        )),
+        Some(floor) if floor > own_floor => {
+            Some(format!("`{own}` on floor {own_floor} imports {name} from floor {floor}"))
+        }
         Some(_) => None,
     }
 }
@@ -228,10 +221,7 @@ fn of_outside(own: &str, path: &[String]) -> Option<String> {
         return Some(format!("`{name}` in {own}, which only computes"));
     }
     if own == "domain" && !OF_DOMAIN.contains(&path[0].as_str()) {
-        return Some(format!(
-            "`{name}` in domain, which makes do with {}",
-            OF_DOMAIN.join(", ")
-        ));
+        return Some(format!("`{name}` in domain, which makes do with {}", OF_DOMAIN.join(", ")));
     }
     None
 }
@@ -247,10 +237,7 @@ fn note_use<'a>(reference: &'a Reference, resolver: &Resolver, graph: &mut Graph
         return;
     };
     let (module, _) = resolver.split(&path);
-    if module
-        .first()
-        .is_some_and(|top| WITHOUT_CIRCLES.contains(&top.as_str()))
-    {
+    if module.first().is_some_and(|top| WITHOUT_CIRCLES.contains(&top.as_str())) {
         graph.add(&reference.scope, module, reference);
     }
 }

@@ -21,10 +21,7 @@ pub(super) struct Source {
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     /// The module the file holds; none for `lib.rs` and `main.rs`.
@@ -83,12 +80,7 @@ pub(super) struct Facts {
 pub(super) fn scan(source: &Source, file: &syn::File, facts: &mut Facts) {
     let module = source.module();
     facts.modules.insert(module.clone());
-    let mut scanner = Scanner {
-        file: source.path.clone(),
-        scope: module,
-        in_test: false,
-        facts,
-    };
+    let mut scanner = Scanner { file: source.path.clone(), scope: module, in_test: false, facts };
     scanner.visit_file(file);
 }
 
@@ -219,15 +211,11 @@ impl<'ast> Visit<'ast> for Scanner<'_> {
 pub(super) fn beyond_declarations(file: &syn::File) -> Vec<usize> {
     let is_more = |item: &&Item| !matches!(item, Item::Mod(module) if module.content.is_none());
     let more = file.items.iter().filter(is_more);
-    more.map(|item| syn::spanned::Spanned::span(item).start().line)
-        .collect()
+    more.map(|item| syn::spanned::Spanned::span(item).start().line).collect()
 }
 
 fn names(path: &syn::Path) -> Names {
-    path.segments
-        .iter()
-        .map(|segment| segment.ident.unraw().to_string())
-        .collect()
+    path.segments.iter().map(|segment| segment.ident.unraw().to_string()).collect()
 }
 
 fn span(path: &syn::Path) -> Span {

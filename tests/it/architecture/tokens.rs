@@ -16,10 +16,7 @@ pub(super) struct Found {
 /// Every path of two or more segments and every macro call; with `strings`,
 /// also the paths that are written as string literals.
 pub(super) fn paths(stream: TokenStream, strings: bool) -> Vec<Found> {
-    let mut search = Search {
-        strings,
-        found: Vec::new(),
-    };
+    let mut search = Search { strings, found: Vec::new() };
     search.walk(stream, &Vec::new());
     search.found
 }
@@ -76,12 +73,7 @@ impl Search {
         // `Vec::<T>::new`: what follows the generics is no path of its own.
         let goes_on = colons_before && start >= 3 && is_punct(tokens.get(start - 3), '>');
         let mut note = |kind, segments| {
-            self.found.push(Found {
-                kind,
-                segments,
-                absolute: colons_before,
-                span,
-            });
+            self.found.push(Found { kind, segments, absolute: colons_before, span });
         };
         if is_call {
             note(Kind::Call, segments.clone());

@@ -61,10 +61,7 @@ impl TestEnv {
 
     /// Writes `$XDG_CONFIG_HOME/llmops/config.yaml`.
     pub fn write_config(&self, yaml: &str) -> PathBuf {
-        write(
-            self.root.path().join("config/llmops/config.yaml"),
-            yaml.as_bytes(),
-        )
+        write(self.root.path().join("config/llmops/config.yaml"), yaml.as_bytes())
     }
 
     /// Where the database is: `$XDG_DATA_HOME/llmops/llmops.db`.

@@ -38,10 +38,7 @@ impl Gate {
     #[must_use]
     pub fn wait_until_reached_by(&self, count: usize, timeout: Duration) -> bool {
         let state = self.0.state.lock().unwrap();
-        let waited = self
-            .0
-            .changed
-            .wait_timeout_while(state, timeout, |state| state.arrived < count);
+        let waited = self.0.changed.wait_timeout_while(state, timeout, |state| state.arrived < count);
         !waited.unwrap().1.timed_out()
     }
 
@@ -57,10 +54,7 @@ impl Gate {
         let mut state = self.0.state.lock().unwrap();
         state.arrived += 1;
         self.0.changed.notify_all();
-        let state = self
-            .0
-            .changed
-            .wait_while(state, |state| !state.released && !gone.load(Ordering::SeqCst));
+        let state = self.0.changed.wait_while(state, |state| !state.released && !gone.load(Ordering::SeqCst));
         state.unwrap().released
     }
 

@@ -58,11 +58,7 @@ impl fmt::Display for Output {
         }
         writeln!(f)?;
         for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
-            let end = if text.is_empty() || text.ends_with('\n') {
-                ""
-            } else {
-                "⏎\n"
-            };
+            let end = if text.is_empty() || text.ends_with('\n') { "" } else { "⏎\n" };
             write!(f, "--- {name}\n{text}{end}")?;
         }
         write!(f, "--- exit status {}", self.status)

@@ -19,11 +19,7 @@ pub struct Reply {
 #[derive(Clone)]
 enum Kind {
     Answer(Answer),
-    Whole {
-        status: u16,
-        content_type: String,
-        bytes: Vec<u8>,
-    },
+    Whole { status: u16, content_type: String, bytes: Vec<u8> },
     Stream(Vec<Vec<u8>>),
     Drop,
     Hang,
@@ -58,11 +54,7 @@ impl Reply {
         Self::of(Kind::Answer(Answer {
             text: text.into(),
             model: None,
-            usage: Some(Usage {
-                prompt: 10,
-                completion: 5,
-                cached: None,
-            }),
+            usage: Some(Usage { prompt: 10, completion: 5, cached: None }),
             finish_reason: "stop".to_owned(),
         }))
     }
@@ -90,11 +82,7 @@ impl Reply {
 
     /// Any whole body.
     pub fn raw(status: u16, content_type: &str, bytes: impl Into<Vec<u8>>) -> Self {
-        Self::of(Kind::Whole {
-            status,
-            content_type: content_type.to_owned(),
-            bytes: bytes.into(),
-        })
+        Self::of(Kind::Whole { status, content_type: content_type.to_owned(), bytes: bytes.into() })
     }
 
     /// An event stream in exactly these pieces, one transfer chunk each; they
@@ -114,12 +102,7 @@ impl Reply {
     }
 
     fn of(kind: Kind) -> Self {
-        Self {
-            kind,
-            headers: Vec::new(),
-            cut: None,
-            hold: None,
-        }
+        Self { kind, headers: Vec::new(), cut: None, hold: None }
     }
 
     /// Token counts other than 10 and 5.
@@ -127,11 +110,7 @@ impl Reply {
     pub fn usage(mut self, prompt: u64, completion: u64) -> Self {
         let answer = self.answer_mut();
         let cached = answer.usage.and_then(|usage| usage.cached);
-        answer.usage = Some(Usage {
-            prompt,
-            completion,
-            cached,
-        });
+        answer.usage = Some(Usage { prompt, completion, cached });
         self
     }
 
@@ -182,10 +161,7 @@ impl Reply {
     /// Holds the response, status line included, until the gate is released.
     #[must_use]
     pub fn gate(mut self, gate: &Gate) -> Self {
-        self.hold = Some(Hold {
-            gate: gate.clone(),
-            after_pieces: None,
-        });
+        self.hold = Some(Hold { gate: gate.clone(), after_pieces: None });
         self
     }
 
@@ -193,10 +169,7 @@ impl Reply {
     /// the second half is held whatever the count.
     #[must_use]
     pub fn gate_after_events(mut self, count: usize, gate: &Gate) -> Self {
-        self.hold = Some(Hold {
-            gate: gate.clone(),
-            after_pieces: Some(count),
-        });
+        self.hold = Some(Hold { gate: gate.clone(), after_pieces: Some(count) });
         self
     }
 
@@ -239,11 +212,7 @@ impl Reply {
         let (status, content_type, pieces, streamed) = match self.kind {
             Kind::Drop => return Wire::Drop,
             Kind::Hang => return Wire::Hang,
-            Kind::Whole {
-                status,
-                content_type,
-                bytes,
-            } => (status, content_type, halves(bytes), false),
+            Kind::Whole { status, content_type, bytes } => (status, content_type, halves(bytes), false),
             Kind::Stream(pieces) => (200, "text/event-stream".to_owned(), pieces, true),
             Kind::Answer(answer) if request.wants_stream() => {
                 let pieces = answer.events(request);
@@ -345,10 +314,7 @@ impl Answer {
             events.push(event);
         }
         let lines = events.iter().map(Value::to_string);
-        lines
-            .chain(["[DONE]".to_owned()])
-            .map(|data| format!("data: {data}\n\n").into_bytes())
-            .collect()
+        lines.chain(["[DONE]".to_owned()]).map(|data| format!("data: {data}\n\n").into_bytes()).collect()
     }
 
     fn envelope(&self, request: &Received, object: &str) -> Value {
@@ -379,8 +345,5 @@ impl Usage {
 /// The text in slices of `size` characters.
 fn slices(text: &str, size: usize) -> Vec<String> {
     let characters: Vec<char> = text.chars().collect();
-    characters
-        .chunks(size)
-        .map(|slice| slice.iter().collect())
-        .collect()
+    characters.chunks(size).map(|slice| slice.iter().collect()).collect()
 }

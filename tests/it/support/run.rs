@@ -33,11 +33,7 @@ enum Input {
 
 impl Run {
     pub(super) fn new(command: Command, root: PathBuf) -> Self {
-        Self {
-            command,
-            stdin: Input::Nothing,
-            root,
-        }
+        Self { command, stdin: Input::Nothing, root }
     }
 
     /// One more environment variable.

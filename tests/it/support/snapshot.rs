@@ -27,17 +27,11 @@ pub(crate) use assert_run;
 /// What is replaced, in this order: the longer forms come first.
 const REDACTIONS: [(&str, &str); 11] = [
     // RFC 3339, `YYYY-MM-DD HH:MM:SS` and `YYYY-MM-DD HH:MM`.
-    (
-        r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d| UTC)?",
-        "<TIME>",
-    ),
+    (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d| UTC)?", "<TIME>"),
     // The time alone, as in a list of today's calls.
     (r"\b\d\d:\d\d:\d\d(\.\d+)?\b", "<TIME>"),
     // UUIDs of any version.
-    (
-        r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
-        "<ID>",
-    ),
+    (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<ID>"),
     // Abbreviated UUIDv7: they begin with the time, which is 019… to 01b… for
     // decades; other hexadecimal or decimal digits are left alone.
     (r"(^|[^.\w-])01[9ab][0-9a-f]{5,}(-[0-9a-f]{1,12})*\b", "${1}<ID>"),
@@ -97,23 +91,11 @@ fn what_differs_from_run_to_run_is_redacted() {
     let cases = [
         ("id 019ab3c4-0000-7abc-8def-0123456789ab.", "id <ID>."),
         ("019ab3c4  01a0b3c4d5", "<ID>  <ID>"),
-        (
-            "0.01912345 and 12345678 and deadbeef",
-            "0.01912345 and 12345678 and deadbeef",
-        ),
-        (
-            "at 2026-01-02T03:04:05.678Z, 2026-01-02 03:04:05",
-            "at <TIME>, <TIME>",
-        ),
+        ("0.01912345 and 12345678 and deadbeef", "0.01912345 and 12345678 and deadbeef"),
+        ("at 2026-01-02T03:04:05.678Z, 2026-01-02 03:04:05", "at <TIME>, <TIME>"),
         ("since 2026-01-02", "since 2026-01-02"),
-        (
-            r#"{"latency_ms": 12, "timeout":30}"#,
-            r#"{"latency_ms": <MS>, "timeout":30}"#,
-        ),
-        (
-            "12 ms, 3.1 s, 30 s, 10 requests, 4.5 req/s",
-            "<MS>, <MS>, 30 s, 10 requests, <RATE> req/s",
-        ),
+        (r#"{"latency_ms": 12, "timeout":30}"#, r#"{"latency_ms": <MS>, "timeout":30}"#),
+        ("12 ms, 3.1 s, 30 s, 10 requests, 4.5 req/s", "<MS>, <MS>, 30 s, 10 requests, <RATE> req/s"),
         ("http://127.0.0.1:45123/v1", "http://127.0.0.1:<PORT>/v1"),
         ("open /tmp/x/y.db: no", "open <TMP>: no"),
     ];

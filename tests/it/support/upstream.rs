@@ -112,12 +112,7 @@ impl Upstream {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         let accepting = thread::spawn(move || accept(&listener, &theirs, &handler));
-        Self {
-            address,
-            shared,
-            accepting: Some(accepting),
-            must_be_called,
-        }
+        Self { address, shared, accepting: Some(accepting), must_be_called }
     }
 
     /// `http://127.0.0.1:PORT/v1`.
@@ -161,10 +156,7 @@ impl Drop for Upstream {
         self.shared.closing.store(true, Ordering::SeqCst);
         // One connection more, to get the listener out of accept().
         let _ = TcpStream::connect(self.address);
-        let panics = self
-            .accepting
-            .take()
-            .map_or(0, |thread| thread.join().unwrap_or(1));
+        let panics = self.accepting.take().map_or(0, |thread| thread.join().unwrap_or(1));
         if thread::panicking() {
             return;
         }
@@ -181,9 +173,7 @@ impl Drop for Upstream {
 impl Shared {
     fn wait(&self, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
         let state = self.state.lock().unwrap();
-        let waited = self
-            .changed
-            .wait_timeout_while(state, timeout, |state| !done(state));
+        let waited = self.changed.wait_timeout_while(state, timeout, |state| !done(state));
         !waited.unwrap().1.timed_out()
     }
 
@@ -242,11 +232,7 @@ fn converse(stream: &Arc<TcpStream>, shared: &Arc<Shared>, handler: &Handler) {
     let mut reader = BufReader::new(&**stream);
     while let Some(request) = read_request(&mut reader) {
         let request = shared.enter(request);
-        let mut exchange = Exchange {
-            stream,
-            shared,
-            entered: true,
-        };
+        let mut exchange = Exchange { stream, shared, entered: true };
         let last = request.header("connection") == Some("close");
         let next = exchange.answer(handler(&request), &request);
         drop(exchange);
@@ -362,9 +348,7 @@ fn read_request(reader: &mut impl BufRead) -> Option<Received> {
         let (name, value) = line.split_once(':')?;
         headers.insert(name.to_lowercase(), value.trim().to_owned());
     }
-    let length = headers
-        .get("content-length")
-        .map_or(Some(0), |length| length.parse().ok())?;
+    let length = headers.get("content-length").map_or(Some(0), |length| length.parse().ok())?;
     let mut bytes = vec![0; length];
     reader.read_exact(&mut bytes).ok()?;
     let body = if bytes.is_empty() {
@@ -373,13 +357,7 @@ fn read_request(reader: &mut impl BufRead) -> Option<Received> {
         let text = String::from_utf8_lossy(&bytes);
         serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()))
     };
-    Some(Received {
-        method,
-        path,
-        headers,
-        body,
-        seen: 0,
-    })
+    Some(Received { method, path, headers, body, seen: 0 })
 }
 
 fn read_line(reader: &mut impl BufRead) -> Option<String> {

@@ -86,9 +86,7 @@ fn an_answer_streams_when_asked_to() {
     send(&mut stream, &request(true));
     let response = read_until(&mut stream, "data: [DONE]\n\n\r\n0\r\n\r\n");
     let events = events(&response);
-    let deltas = events
-        .iter()
-        .filter_map(|e| e["choices"][0]["delta"]["content"].as_str());
+    let deltas = events.iter().filter_map(|e| e["choices"][0]["delta"]["content"].as_str());
     assert_eq!(deltas.collect::<Vec<_>>(), ["", "größe", "r als", " 7"]);
     assert_eq!(events[4]["choices"][0]["finish_reason"], "length");
     assert_eq!(events[5]["choices"], json!([]));
@@ -146,11 +144,7 @@ fn clients_that_go_away_while_held_are_noticed() {
     let gate = Gate::new();
     let held = gate.clone();
     let upstream = Upstream::start(move |request| {
-        if request.wants_stream() {
-            Reply::answer("hello").gate(&held)
-        } else {
-            Reply::hang()
-        }
+        if request.wants_stream() { Reply::answer("hello").gate(&held) } else { Reply::hang() }
     });
     let mut streams = [connect(&upstream), connect(&upstream)];
     send(&mut streams[0], &request(true));
