@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::env::Environment;
 use super::providers::{ProviderSection, assemble};
 use super::sim::SimSection;
-use super::yaml::{Span, YamlError, parse};
+use super::yaml::{Limit, Span, YamlError, parse};
 use super::{ConfigError, Settings};
 use crate::domain::settings::Timeouts;
 use crate::policy::retry::RetryPolicy;
@@ -37,10 +37,10 @@ pub(super) struct RetrySection {
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TimeoutsSection {
-    connect: Option<Span>,
-    first_delta: Option<Span>,
-    idle: Option<Span>,
-    total: Option<Span>,
+    connect: Option<Limit>,
+    first_delta: Option<Limit>,
+    idle: Option<Limit>,
+    total: Option<Limit>,
 }
 
 impl File {
@@ -132,10 +132,10 @@ impl TimeoutsSection {
     fn into_timeouts(self) -> Timeouts {
         let default = Timeouts::default();
         Timeouts {
-            connect: self.connect.map_or(default.connect, |span| span.0),
-            first_delta: self.first_delta.map_or(default.first_delta, |span| span.0),
-            idle: self.idle.map_or(default.idle, |span| span.0),
-            total: self.total.map_or(default.total, |span| span.0),
+            connect: self.connect.map_or(default.connect, |limit| limit.0),
+            first_delta: self.first_delta.map_or(default.first_delta, |limit| limit.0),
+            idle: self.idle.map_or(default.idle, |limit| limit.0),
+            total: self.total.map_or(default.total, |limit| limit.0),
         }
     }
 }

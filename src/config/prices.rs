@@ -155,13 +155,20 @@ mod tests {
 
     #[test]
     fn scaled_tiers_stay_exact() {
-        // service × tier / base must come out even for every price listed
+        // service × tier / base must come out even for every class that all three list
+        let classes = |rates: &Rates| {
+            [Some(rates.input), rates.cached_input, rates.cache_write, rates.cache_write_1h, rates.output]
+        };
         for (provider, model, price) in book().models() {
-            for tier in &price.tiers {
-                for rates in price.service.values() {
-                    let remainder =
-                        rates.input.times(tier.rates.input.picos()) % u128::from(price.base.input.picos());
-                    assert_eq!(remainder, 0, "{provider}/{model}");
+            for (tier, service) in
+                price.tiers.iter().flat_map(|tier| price.service.values().map(move |s| (tier, s)))
+            {
+                let all = classes(service).into_iter().zip(classes(&tier.rates)).zip(classes(&price.base));
+                for ((service, tier), base) in all {
+                    if let (Some(service), Some(tier), Some(base)) = (service, tier, base) {
+                        let remainder = service.times(tier.picos()) % u128::from(base.picos());
+                        assert_eq!(remainder, 0, "{provider}/{model}");
+                    }
                 }
             }
         }

@@ -18,7 +18,7 @@ pub(super) struct ProviderSection {
     base_url: Option<String>,
     api_key_env: Option<String>,
     http2: Option<bool>,
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, Secret>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

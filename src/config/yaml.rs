@@ -20,6 +20,19 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// A time after which something ends, which is not at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Span::deserialize(deserializer)? {
+            Span(Duration::ZERO) => Err(de::Error::custom("a time limit is longer than 0")),
+            Span(limit) => Ok(Self(limit)),
+        }
+    }
+}
+
 /// A probability, from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Share(pub(super) f64);

@@ -150,8 +150,8 @@ words! {
         Cancelled = "cancelled",
         /// An input line that is not a request.
         BadInput = "bad_input",
-        /// The store could not be written.
-        Store = "store",
+        /// The program failed.
+        Internal = "internal",
     }
 }
 

@@ -10,11 +10,13 @@ use super::usage::Usage;
 pub enum Event {
     /// A piece of the answer.
     Delta(Delta),
+    /// A sign of life that a reader does not see: a comment, a chunk without content.
+    Alive,
     /// The end, with all that came before put together.
     Done(Box<Completion>),
 }
 
-/// A piece of an answer. A delta without content (a role announcement, a ping) is not an event.
+/// A piece of an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Delta {
     /// Which of several answers (`n` > 1) this belongs to.

@@ -33,6 +33,9 @@ pub enum RequestError {
     },
 }
 
+/// The most answers that OpenAI gives to one request.
+const MOST_ANSWERS: u64 = 128;
+
 /// The two names under which providers know the limit on output tokens.
 const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 
@@ -54,14 +57,25 @@ impl ChatRequest {
         if let Some(at) = messages.iter().position(|message| !message["role"].is_string()) {
             return Err(RequestError::NoRole(at));
         }
-        let typed = |field, fits: fn(&Value) -> bool, expected| match body.get(field) {
+        let request = Self { body };
+        request.check_fields()?;
+        Ok(request)
+    }
+
+    /// Checks the fields that this program reads; options may have set them.
+    ///
+    /// # Errors
+    /// Says which field has which wrong value.
+    pub fn check_fields(&self) -> Result<(), RequestError> {
+        let typed = |field, fits: fn(&Value) -> bool, expected| match self.body.get(field) {
             Some(value) if !fits(value) => Err(RequestError::WrongType { field, expected }),
             _ => Ok(()),
         };
+        let is_answers =
+            |v: &Value| v.as_u64().is_some_and(|n| (1..=MOST_ANSWERS).contains(&n)) || v.is_null();
         typed("model", Value::is_string, "a string")?;
         typed("stream", |v| v.is_boolean() || v.is_null(), "true or false")?;
-        typed("n", |v| v.as_u64().is_some_and(|n| n > 0) || v.is_null(), "a positive number")?;
-        Ok(Self { body })
+        typed("n", is_answers, "a number from 1 to 128")
     }
 
     /// The model the request names.

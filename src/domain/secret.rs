@@ -2,8 +2,12 @@
 
 use std::fmt;
 
-/// A provider's key. Only the adapter that puts it on the wire calls [`Secret::reveal`].
-#[derive(Clone, PartialEq, Eq)]
+use serde::Deserialize;
+
+/// A provider's key, or whatever else must not be shown. Only the adapter that puts it on the wire calls
+/// [`Secret::reveal`].
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {

@@ -21,8 +21,8 @@ pub struct ProviderSettings {
     pub key: Key,
     /// Whether to ask for HTTP/2.
     pub http2: bool,
-    /// Further headers of every request.
-    pub headers: BTreeMap<String, String>,
+    /// Further headers of every request. Their values are often keys.
+    pub headers: BTreeMap<String, Secret>,
     /// The request field for the limit on output tokens.
     pub limit_field: &'static str,
     /// The model to use when nobody names one.

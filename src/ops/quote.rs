@@ -23,6 +23,8 @@ pub struct QuoteRow {
     pub requests: u64,
     /// Input tokens, counted.
     pub input_tokens: u64,
+    /// Whether the model's tokenizer is not known, so that another's counted.
+    pub estimated: bool,
     /// Output tokens at most: the requests' own limits, else the model's; null if there is neither.
     pub max_output_tokens: Option<u64>,
     /// What the input alone would cost; null without a price.
@@ -80,6 +82,7 @@ fn quote(prices: &PriceBook, plan: &Plan, now: DateTime<Utc>) -> QuoteRow {
         provider: plan.target.provider.clone(),
         requests: 1,
         input_tokens,
+        estimated: !tokens::is_known(model),
         max_output_tokens,
         low_cost_usd: cost(0),
         high_cost_usd: max_output_tokens.map_or_else(|| cost(0).filter(|_| cost(1) == cost(0)), cost),

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Notice;
-use super::run::{Live, Run, millis};
+use super::run::{Live, Run, after, millis};
 use crate::domain::call::Attempt;
+use crate::domain::event::Event;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::policy::retry::{GiveUp, LONGEST_RETRY_AFTER, Next};
 
@@ -43,12 +43,18 @@ impl Run {
         self.under_way = Some((now, now - self.began));
         let number = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
         let first_delta = self.parts.timeouts.first_delta;
-        let until = (now + first_delta).min(self.deadline());
+        let until = after(now, first_delta).min(self.deadline());
         let open = async {
             let mut stream = self.provider.open(&self.plan.outgoing, number).await?;
-            match stream.next().await {
-                Some(first) => Ok(Live { first: Some(first?), stream }),
-                None => Err(Failure::new(FailureKind::Stream, format!("{} sent nothing", self.plan.target))),
+            loop {
+                match stream.next().await {
+                    Some(Ok(Event::Alive)) => {}
+                    Some(first) => return Ok(Live { first: Some(first?), stream }),
+                    None => {
+                        let message = format!("{} sent nothing", self.plan.target);
+                        return Err(Failure::new(FailureKind::Stream, message));
+                    }
+                }
             }
         };
         let live = timeout_at(until, open).await.unwrap_or_else(|_| Err(self.timed_out("no answer")))?;
@@ -70,7 +76,7 @@ impl Run {
 
     /// When the call's time is over.
     pub(super) fn deadline(&self) -> Instant {
-        self.began + self.parts.timeouts.total
+        after(self.began, self.parts.timeouts.total)
     }
 
     /// A timeout: of the whole call if its time is over, else of this attempt.
@@ -89,7 +95,12 @@ fn explain(failure: Failure, why: GiveUp, made: u32, now: DateTime<Utc>) -> Fail
         GiveUp::NotRetryable => return failure,
         GiveUp::RetriesUsed if made < 2 => return failure,
         GiveUp::RetriesUsed => format!("{} (attempt {made} of {made})", failure.message),
-        GiveUp::OutOfTime => format!("{} (attempt {made}; the call's time is over)", failure.message),
+        GiveUp::OutOfTime { wait, left } if left.is_zero() || failure.retry_after.is_none() => {
+            format!("{} (attempt {made}; no time is left for another after {wait:.1?})", failure.message)
+        }
+        GiveUp::OutOfTime { wait, left } => {
+            format!("{} (asks to wait {wait:.1?}; the call has {left:.1?} left)", failure.message)
+        }
         GiveUp::AskedTooLong(wait) => format!(
             "{} (asks to wait {} s{}; at most {} s are waited)",
             failure.message,

@@ -16,7 +16,6 @@ mod dispatch;
 mod pump;
 mod record;
 mod run;
-mod seen;
 
 use std::sync::Arc;
 
@@ -33,7 +32,7 @@ use crate::domain::event::{Completion, Delta};
 use crate::domain::failure::Failure;
 use crate::domain::name::Target;
 use crate::domain::overrides::Overrides;
-use crate::domain::request::ChatRequest;
+use crate::domain::request::{ChatRequest, RequestError};
 use crate::domain::settings::Timeouts;
 use crate::policy::model::{Catalog, ModelError};
 use crate::policy::price::PriceBook;
@@ -140,6 +139,9 @@ pub enum RefusedCall {
     /// The provider cannot be used.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// An option made a request that makes no sense.
+    #[error(transparent)]
+    Request(#[from] RequestError),
 }
 
 /// Why there is no answer.

@@ -1,29 +1,26 @@
 //! Pump: the rest of an answer, from the provider to the reader. The reader sees the end only when the
 //! call is on the books. A reader that goes away, or a cancelled call, stops the provider at once.
 
-use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::AnswerEvent;
-use super::run::{Ending, Live, Run, cancelled};
-use super::seen::Seen;
+use super::run::{Ending, Live, Run, after, cancelled};
 use crate::domain::event::{Delta, Event};
 use crate::domain::failure::{Failure, FailureKind};
 
 impl Run {
     pub(super) async fn pump(self, mut live: Live, reader: mpsc::Sender<AnswerEvent>) {
-        let mut seen = Seen::default();
         let ending = loop {
             match self.next_event(&mut live, &reader).await {
+                Ok(Event::Alive) => {}
                 Ok(Event::Delta(delta)) => {
-                    seen.add(&delta);
                     if let Err(failure) = self.forward(delta, &reader).await {
-                        break Ending::Part(seen, failure);
+                        break Ending::Part(live.stream.so_far(), failure);
                     }
                 }
                 Ok(Event::Done(completion)) => break Ending::Whole(completion),
-                Err(failure) => break Ending::Part(seen, failure),
+                Err(failure) => break Ending::Part(live.stream.so_far(), failure),
             }
         };
         // The connection ends here, before the record is written.
@@ -41,7 +38,7 @@ impl Run {
         if let Some(first) = live.first.take() {
             return Ok(first);
         }
-        let until = (Instant::now() + self.parts.timeouts.idle).min(self.deadline());
+        let until = after(Instant::now(), self.parts.timeouts.idle).min(self.deadline());
         tokio::select! {
             biased;
             () = self.context.cancel.cancelled() => Err(cancelled()),

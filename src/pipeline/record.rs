@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Outcome;
 use super::run::{Ending, Run, millis};
-use crate::domain::call::{Call, CallFailure, CallSummary, Cost, CostStatus, Status};
+use crate::domain::call::{Attempt, Call, CallFailure, CallSummary, Cost, CostStatus, Status};
 use crate::domain::event::Completion;
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::money::Money;
 use crate::domain::usage::Usage;
 use crate::policy::retry::{Retry, advise, error_kind};
 use crate::policy::tokens;
@@ -51,31 +52,33 @@ impl Run {
             Ending::Whole(completion) => {
                 let usage = match completion.usage {
                     Some(usage) => Some((usage, CostStatus::Exact)),
-                    None => Some((self.count(completion_text(&completion)).await, CostStatus::Estimated)),
+                    None => self
+                        .count(completion_text(&completion))
+                        .await
+                        .map(|usage| (usage, CostStatus::Estimated)),
                 };
                 (usage, Some(*completion))
             }
-            Ending::Part(seen, _) => {
-                let usage = self.count(seen.all_text()).await;
-                let completion = seen.into_completion(self.plan.target.model.as_str());
-                (Some((usage, CostStatus::Partial)), Some(completion))
+            Ending::Part(completion, _) => {
+                let usage = match completion.as_ref().and_then(|completion| completion.usage) {
+                    Some(usage) => Some(usage),
+                    None => self.count(completion.as_ref().map(completion_text).unwrap_or_default()).await,
+                };
+                (usage.map(|usage| (usage, CostStatus::Partial)), completion)
             }
             Ending::Nothing(failure) => {
                 let streaming = failure.kind == FailureKind::Cancelled && self.plan.outgoing.streamed;
                 let sent = self.attempts.last().and_then(|attempt| attempt.failure.as_ref());
                 let in_flight = sent.is_some_and(|failure| failure.kind == FailureKind::Cancelled);
-                let usage = if streaming && in_flight {
-                    Some((self.count(String::new()).await, CostStatus::Partial))
-                } else {
-                    None
-                };
-                (usage, None)
+                let usage = if streaming && in_flight { self.count(String::new()).await } else { None };
+                (usage.map(|usage| (usage, CostStatus::Partial)), None)
             }
         }
     }
 
-    /// Counts the request and `output`, off the thread that the other calls run on.
-    async fn count(&self, output: String) -> Usage {
+    /// Counts the request and `output`, off the thread that the other calls run on. Nothing if that fails:
+    /// what cannot be counted is unknown, not free.
+    async fn count(&self, output: String) -> Option<Usage> {
         let model = self.plan.target.model.clone();
         let request = self.plan.outgoing.request.clone();
         let count = move || Usage {
@@ -87,14 +90,15 @@ impl Run {
             output_tokens: tokens::count_text(model.as_str(), &output),
             ..Usage::default()
         };
-        tokio::task::spawn_blocking(count).await.unwrap_or_default()
+        tokio::task::spawn_blocking(count).await.ok()
     }
 
     fn cost(&self, usage: KnownUsage, completion: Option<&Completion>) -> Cost {
         match usage {
             Some((usage, status)) => {
                 let tier = completion.and_then(Completion::service_tier);
-                self.parts.prices.cost(&self.plan.target, &usage, status, tier, self.started)
+                let cost = self.parts.prices.cost(&self.plan.target, &usage, status, tier, self.started);
+                if self.attempts.iter().any(was_lost) { at_least(cost) } else { cost }
             }
             None if self.attempts.iter().any(may_be_billed) => Cost::UNKNOWN,
             None => Cost::NOTHING,
@@ -119,7 +123,20 @@ impl Run {
     }
 }
 
-fn may_be_billed(attempt: &crate::domain::call::Attempt) -> bool {
+/// Whether the attempt's answer never came, although it may be on the bill.
+fn was_lost(attempt: &Attempt) -> bool {
+    attempt.failure.as_ref().is_some_and(Failure::may_be_billed)
+}
+
+/// A cost beside which there may be another that nobody can tell.
+fn at_least(cost: Cost) -> Cost {
+    match cost.amount {
+        Some(amount) if amount != Money::ZERO => Cost { status: CostStatus::Partial, ..cost },
+        _ => cost,
+    }
+}
+
+fn may_be_billed(attempt: &Attempt) -> bool {
     attempt.failure.as_ref().is_none_or(Failure::may_be_billed)
 }
 

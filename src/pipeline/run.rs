@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::seen::Seen;
 use super::{Answer, CallContext, Outcome, Parts, Plan};
 use crate::domain::call::{Attempt, CallId};
 use crate::domain::event::{Completion, Event};
@@ -84,7 +83,7 @@ impl Run {
 /// An answer of which the first event is there.
 pub(super) struct Live {
     pub(super) first: Option<Event>,
-    pub(super) stream: EventStream,
+    pub(super) stream: Box<dyn EventStream>,
 }
 
 /// How a call came to its end.
@@ -92,13 +91,19 @@ pub(super) enum Ending {
     /// With a whole answer.
     Whole(Box<Completion>),
     /// After its first delta.
-    Part(Seen, Failure),
+    Part(Option<Completion>, Failure),
     /// Before its first delta.
     Nothing(Failure),
 }
 
 pub(super) fn cancelled() -> Failure {
     Failure::new(FailureKind::Cancelled, "cancelled")
+}
+
+/// `time` after an instant; a year after it where that is beyond what clocks can count.
+pub(super) fn after(instant: Instant, time: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    instant.checked_add(time).unwrap_or_else(|| instant + YEAR)
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

@@ -100,15 +100,17 @@ impl ModelPrice {
         let scheduled = self.scheduled.iter().rev().find(|(from, _)| *from <= today);
         let window = self.windows.iter().find(|w| w.from <= time.time() && time.time() < w.to);
         let tier = self.tiers.iter().rev().find(|tier| input_tokens > tier.above);
+        let standard = || match window {
+            Some(window) => Quote { rates: window.rates, estimated: true },
+            // A table lists sizes for the present rates only.
+            None => Quote {
+                rates: scheduled.map_or(tier.map_or(self.base, |tier| tier.rates), |(_, rates)| *rates),
+                estimated: scheduled.is_some() && tier.is_some(),
+            },
+        };
         match service(service_tier) {
-            Service::Standard if window.is_some() => {
-                window.map(|window| Quote { rates: window.rates, estimated: true })
-            }
-            Service::Standard => {
-                // A table lists sizes for the present rates only.
-                let rates = scheduled.map_or(tier.map_or(self.base, |tier| tier.rates), |(_, rates)| *rates);
-                Some(Quote { rates, estimated: scheduled.is_some() && tier.is_some() })
-            }
+            Service::Standard => Some(standard()),
+            Service::Unheard => Some(Quote { estimated: true, ..standard() }),
             Service::Named(name) if scheduled.is_none() && window.is_none() => {
                 let rates = self.service.get(name)?;
                 Some(tier.map_or(Quote { rates: *rates, estimated: false }, |tier| Quote {
@@ -118,7 +120,6 @@ impl ModelPrice {
                 }))
             }
             Service::Named(_) => None,
-            Service::Unheard => Some(Quote { rates: self.base, estimated: true }),
         }
     }
 }
@@ -316,6 +317,7 @@ mod tests {
         assert_eq!(quoted(&tiered(), 1_001, Some("flex")), Some((rates(2_000, 200, 7_500), false)));
         assert_eq!(quoted(&tiered(), 10, Some("priority")), None);
         assert_eq!(quoted(&tiered(), 10, Some("scale")), Some((rates(2_000, 200, 10_000), true)));
+        assert_eq!(quoted(&tiered(), 1_001, Some("scale")), Some((rates(4_000, 400, 15_000), true)));
     }
 
     #[test]

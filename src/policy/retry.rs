@@ -44,19 +44,29 @@ const NEVER: Advice = Advice { retry: Retry::No, fallback: Fallback::No, trips_b
 const TRANSIENT: Advice = Advice { retry: Retry::Yes, fallback: Fallback::Yes, trips_breaker: true };
 const PACED: Advice = Advice { trips_breaker: false, ..TRANSIENT };
 
-/// The table. `x-should-retry` overrides what a status would say of retrying.
+/// The table. `x-should-retry` overrides what it says of the statuses that are worth a thought; money that
+/// is used up, a key that is not accepted and filtered content are not.
 pub fn advise(failure: &Failure) -> Advice {
-    let advice = match failure.kind {
+    match failure.kind {
         FailureKind::Connect | FailureKind::Dropped | FailureKind::Timeout | FailureKind::Stream => TRANSIENT,
         FailureKind::BadResponse => Advice { retry: Retry::Once, ..TRANSIENT },
         FailureKind::Cancelled => NEVER,
-        FailureKind::Http => advise_status(failure.status.unwrap_or(0), failure.code.as_deref()),
-    };
-    match failure.should_retry {
-        Some(true) if failure.kind == FailureKind::Http => Advice { retry: Retry::Yes, ..advice },
-        Some(false) => Advice { retry: Retry::No, ..advice },
-        _ => advice,
+        FailureKind::Http => {
+            let advice = advise_status(failure.status.unwrap_or(0), failure.code.as_deref());
+            match failure.should_retry {
+                Some(true) if !is_final(failure) => Advice { retry: Retry::Yes, ..advice },
+                Some(false) => Advice { retry: Retry::No, ..advice },
+                _ => advice,
+            }
+        }
     }
+}
+
+/// Whether nothing that the provider says of retrying can be right.
+fn is_final(failure: &Failure) -> bool {
+    let code = failure.code.as_deref();
+    matches!(failure.status, Some(401..=403))
+        || code.is_some_and(|code| is_exhausted(code) || is_content_filter(code))
 }
 
 fn advise_status(status: u16, code: Option<&str>) -> Advice {
@@ -145,7 +155,12 @@ pub enum GiveUp {
     /// The provider asks for a longer wait than is obeyed.
     AskedTooLong(Duration),
     /// The wait would outlast the call's time.
-    OutOfTime,
+    OutOfTime {
+        /// How long it would be.
+        wait: Duration,
+        /// How long there is.
+        left: Duration,
+    },
 }
 
 impl RetryPolicy {
@@ -162,7 +177,7 @@ impl RetryPolicy {
         }
         match self.wait(failure.retry_after, made - 1, dice) {
             wait if wait > LONGEST_RETRY_AFTER => Next::GiveUp(GiveUp::AskedTooLong(wait)),
-            wait if wait >= left => Next::GiveUp(GiveUp::OutOfTime),
+            wait if wait >= left => Next::GiveUp(GiveUp::OutOfTime { wait, left }),
             wait => Next::RetryIn(wait),
         }
     }
@@ -244,6 +259,9 @@ mod tests {
     #[test]
     fn the_provider_may_overrule_a_status() {
         let said = |status, retry| Failure { should_retry: Some(retry), ..http(status, None) };
+        assert_eq!(advise(&said(401, true)).retry, Retry::No);
+        let quota = Failure { should_retry: Some(true), ..http(429, Some("insufficient_quota")) };
+        assert_eq!(advise(&quota).retry, Retry::No);
         assert_eq!(advise(&said(400, true)).retry, Retry::Yes);
         assert_eq!(advise(&said(503, false)).retry, Retry::No);
         assert!(advise(&said(503, false)).trips_breaker);
@@ -269,8 +287,8 @@ mod tests {
         assert_eq!(policy.next(&asked(120), 1, far, 0.0), Next::RetryIn(Duration::from_secs(120)));
         let beyond = Next::GiveUp(GiveUp::AskedTooLong(Duration::from_secs(121)));
         assert_eq!(policy.next(&asked(121), 1, far, 0.0), beyond);
-        let short = Duration::from_secs(60);
-        assert_eq!(policy.next(&asked(90), 1, short, 0.0), Next::GiveUp(GiveUp::OutOfTime));
+        let (wait, left) = (Duration::from_secs(90), Duration::from_secs(60));
+        assert_eq!(policy.next(&asked(90), 1, left, 0.0), Next::GiveUp(GiveUp::OutOfTime { wait, left }));
     }
 
     proptest! {

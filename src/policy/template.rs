@@ -12,11 +12,16 @@ pub struct TemplateError {
     reason: String,
 }
 
+/// The most instructions a template may run.
+const FUEL: u64 = 1_000_000;
+
 /// Renders `source`; a variable that is not defined is an error.
 pub fn render(name: &str, source: &str, variables: impl Serialize) -> Result<String, TemplateError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_keep_trailing_newline(true);
+    // A template that never ends would hold up everything else.
+    environment.set_fuel(Some(FUEL));
     environment.render_named_str(name, source, variables).map_err(|error| TemplateError {
         name: name.to_owned(),
         line: error.line().unwrap_or(1),

@@ -15,6 +15,9 @@ const PER_NAME: u64 = 1;
 const PRIMING: u64 = 3;
 const PER_IMAGE: u64 = 765;
 
+/// The most that is given to the tokenizer at once, in bytes.
+const LARGEST_PIECE: usize = 64 << 10;
+
 /// The vocabulary of `model`; of models whose vocabulary is not public, OpenAI's newest.
 fn vocabulary(model: &str) -> &'static CoreBPE {
     get_tokenizer(model)
@@ -25,9 +28,45 @@ fn vocabulary(model: &str) -> &'static CoreBPE {
         .unwrap_or_else(o200k_base_singleton)
 }
 
+/// Whether the vocabulary of `model` is known: if not, counts are estimates.
+pub fn is_known(model: &str) -> bool {
+    get_tokenizer(model).is_some()
+}
+
 /// Tokens of a text for `model`.
 pub fn count_text(model: &str, text: &str) -> u64 {
-    vocabulary(model).count_ordinary(text) as u64
+    count(vocabulary(model), text)
+}
+
+/// Counts piece by piece: on a run of a million spaces the tokenizer's regular expression overflows its stack.
+fn count(vocabulary: &CoreBPE, text: &str) -> u64 {
+    pieces(text).map(|piece| vocabulary.count_ordinary(piece) as u64).sum()
+}
+
+/// The text in pieces of at most [`LARGEST_PIECE`]. They begin at a space before a letter where there is
+/// one, which is where a token begins in every vocabulary; elsewhere the count may be off by a token a piece.
+fn pieces(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        if text.is_empty() {
+            return None;
+        }
+        let (piece, rest) = text.split_at(piece_end(text));
+        text = rest;
+        Some(piece)
+    })
+}
+
+fn piece_end(text: &str) -> usize {
+    if text.len() <= LARGEST_PIECE {
+        return text.len();
+    }
+    let window = &text.as_bytes()[..LARGEST_PIECE];
+    let between_words =
+        |three: &[u8]| three[0].is_ascii_alphabetic() && three[1] == b' ' && three[2].is_ascii_alphabetic();
+    match window.windows(3).rposition(between_words) {
+        Some(at) => at + 1,
+        None => text.floor_char_boundary(LARGEST_PIECE),
+    }
 }
 
 /// The longest beginning of a text that has at most `limit` tokens, on a character boundary.
@@ -43,7 +82,7 @@ pub fn prefix<'a>(model: &str, text: &'a str, limit: u64) -> &'a str {
 /// Tokens of a request's input for `model`: its messages and its tool definitions.
 pub fn count_input(model: &str, messages: &[Value], tools: Option<&Value>) -> u64 {
     let vocabulary = vocabulary(model);
-    let count = |text: &str| vocabulary.count_ordinary(text) as u64;
+    let count = |text: &str| count(vocabulary, text);
     let messages: u64 = messages.iter().map(|message| count_message(message, &count)).sum();
     messages + tools.map_or(0, |tools| count(&tools.to_string())) + PRIMING
 }
@@ -105,6 +144,23 @@ mod tests {
             assert!(text.starts_with(prefix));
         }
         assert_eq!(prefix("gpt-5", text, 30), text);
+    }
+
+    #[test]
+    fn long_runs_of_anything_are_counted() {
+        for run in [" ", "x", "\n", "\t ", "中", "🙂", "a1", "\u{301}"] {
+            let text = run.repeat(1_000_000 / run.len()) + "x";
+            assert!(count_text("gpt-5", &text) > 0, "{run:?}");
+        }
+    }
+
+    #[test]
+    fn pieces_do_not_change_the_count_of_prose() {
+        let text =
+            "Tokens of long prose are the same, whole or in pieces; and so are numbers such as 12345. "
+                .repeat(3_000);
+        assert!(text.len() > 3 * LARGEST_PIECE);
+        assert_eq!(count_text("gpt-5", &text), vocabulary("gpt-5").count_ordinary(&text) as u64);
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //! [`Failure`]s. Messages never carry a key, and of an address only its origin.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::secret::Secret;
@@ -18,20 +20,29 @@ use crate::domain::settings::{Key, ProviderSettings};
 const LARGEST_BODY: usize = 64 << 20;
 /// The most that is read of an error's body.
 const LARGEST_ERROR: usize = 64 << 10;
+/// How long an error's body is waited for.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 /// The most that is shown of a provider's error message, in characters.
 const LONGEST_MESSAGE: usize = 300;
 
 /// Sends requests to one provider.
-#[derive(Debug)]
 pub(super) struct Http {
     url: Url,
     headers: HeaderMap,
-    key: Option<Secret>,
+    /// What no message may show.
+    secrets: Vec<Secret>,
     key_variable: Option<String>,
     http2: bool,
     connect_timeout: Duration,
     /// Built on first use: commands that never call need none.
     client: OnceLock<Client>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Its address may carry a password.
+        f.debug_struct("Http").field("origin", &self.origin()).finish_non_exhaustive()
+    }
 }
 
 impl Http {
@@ -47,7 +58,7 @@ impl Http {
         for (name, value) in &settings.headers {
             let invalid = || format!("header `{name}` is not valid");
             let name = HeaderName::try_from(name.as_str()).map_err(|_| invalid())?;
-            headers.insert(name, HeaderValue::from_str(value).map_err(|_| invalid())?);
+            headers.insert(name, sensitive(value.reveal()).ok_or_else(invalid)?);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let (key, key_variable) = match &settings.key {
@@ -55,13 +66,13 @@ impl Http {
             Key::Missing(_) | Key::NotNeeded => (None, None),
         };
         if let Some(key) = &key {
-            let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.reveal()))
-                .map_err(|_| "its key holds characters that no key has".to_owned())?;
-            bearer.set_sensitive(true);
-            headers.insert(reqwest::header::AUTHORIZATION, bearer);
+            let bearer = sensitive(&format!("Bearer {}", key.reveal()));
+            let bearer = bearer.ok_or_else(|| "its key holds characters that no key has".to_owned())?;
+            headers.insert(AUTHORIZATION, bearer);
         }
+        let secrets = key.into_iter().chain(settings.headers.values().cloned()).collect();
         let (http2, client) = (settings.http2, OnceLock::new());
-        Ok(Self { url, headers, key, key_variable, http2, connect_timeout, client })
+        Ok(Self { url, headers, secrets, key_variable, http2, connect_timeout, client })
     }
 
     /// Posts a body; returns the response once its head is there and says success.
@@ -111,9 +122,9 @@ impl Http {
         Failure::new(kind, self.redact(&format!("{what} {}: {cause}", self.origin())))
     }
 
-    /// The key that must not be shown.
-    pub(super) fn key(&self) -> Option<&Secret> {
-        self.key.as_ref()
+    /// What no message may show.
+    pub(super) fn secrets(&self) -> &[Secret] {
+        &self.secrets
     }
 
     /// Scheme, host and port, without whatever else an address may carry.
@@ -123,7 +134,7 @@ impl Http {
 
     /// One line of bounded length without the key.
     pub(super) fn redact(&self, text: &str) -> String {
-        let clean = self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.hide_in(text));
+        let clean = hide(&self.secrets, text);
         // A server's words must not move the cursor or turn the text around.
         let safe = |c: char| if c.is_control() || is_direction_mark(c) { ' ' } else { c };
         let plain: String = clean.chars().map(safe).collect();
@@ -147,13 +158,7 @@ impl Http {
     async fn refusal(&self, mut response: Response) -> Failure {
         let status = response.status();
         let headers = response.headers().clone();
-        let mut body = Vec::new();
-        while let Ok(Some(piece)) = response.chunk().await {
-            body.extend_from_slice(&piece);
-            if body.len() > LARGEST_ERROR {
-                break;
-            }
-        }
+        let body = error_body(&mut response).await;
         let (message, code) = provider_error(&serde_json::from_slice(&body).unwrap_or_default());
         let reason =
             message.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned());
@@ -173,6 +178,22 @@ impl Http {
     }
 }
 
+/// What can be had of an error's body within a few seconds: its status is there already, and matters more.
+async fn error_body(response: &mut Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let read = async {
+        while let Ok(Some(piece)) = response.chunk().await {
+            body.extend_from_slice(&piece);
+            if body.len() > LARGEST_ERROR {
+                break;
+            }
+        }
+    };
+    // Out of time: what there is will do.
+    let _ = timeout(ERROR_BODY_TIME, read).await;
+    body
+}
+
 /// `{"error": {message, code, type}}` and what others make of it: a bare string, a list of one, no wrapper.
 pub(super) fn provider_error(body: &Value) -> (Option<String>, Option<String>) {
     let body = body.get(0).unwrap_or(body);
@@ -182,6 +203,18 @@ pub(super) fn provider_error(body: &Value) -> (Option<String>, Option<String>) {
     // A quota that is used up may be named by either; elsewhere the code is the finer word.
     let exhausted = text("type").filter(|kind| crate::policy::retry::is_exhausted(kind));
     (message, exhausted.or_else(|| text("code")).or_else(|| text("type")))
+}
+
+/// A text without these secrets.
+pub(super) fn hide(secrets: &[Secret], text: &str) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| secret.hide_in(&text))
+}
+
+/// A header that HTTP libraries do not show.
+fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// `base` with `path` appended to its path.
@@ -231,11 +264,15 @@ fn root_cause(error: &dyn Error) -> String {
 /// would cost every command several milliseconds.
 fn build_client(http2: bool, connect_timeout: Duration) -> Result<Client, String> {
     let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut tls =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    // A configuration of our own says for itself what it speaks.
+    tls.alpn_protocols =
+        if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
     let builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .connect_timeout(connect_timeout)

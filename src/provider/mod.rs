@@ -1,5 +1,5 @@
 //! Providers: who answers. Each adapter turns its own protocol into [`Event`]s; HTTP lives in this
-//! folder only (beside the gateway's own).
+//! folder only.
 
 mod http;
 mod openai;
@@ -13,16 +13,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
 
-use crate::domain::event::Event;
+use crate::domain::event::{Completion, Event};
 use crate::domain::failure::Failure;
 use crate::domain::name::{ModelName, ProviderName};
 use crate::domain::request::ChatRequest;
 use crate::domain::settings::{Key, ProviderKind, ProviderSettings, SimSettings};
 
 /// What a provider sends back, in order. Ends with [`Event::Done`] or a failure; one that just ends broke off.
-pub type EventStream = BoxStream<'static, Result<Event, Failure>>;
+pub trait EventStream: Send {
+    /// The next event. May be dropped and called again: nothing is lost.
+    fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Failure>>>;
+
+    /// What there is of an answer that will not end, if there is anything of it.
+    fn so_far(&mut self) -> Option<Completion>;
+}
 
 /// A request as one provider gets it.
 #[derive(Debug, Clone)]
@@ -44,7 +49,7 @@ pub trait Provider: Debug + Send + Sync {
         &'a self,
         outgoing: &'a Outgoing,
         attempt: u32,
-    ) -> BoxFuture<'a, Result<EventStream, Failure>>;
+    ) -> BoxFuture<'a, Result<Box<dyn EventStream>, Failure>>;
 }
 
 /// Why there is no provider to send to. Nothing was sent.

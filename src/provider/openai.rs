@@ -1,18 +1,18 @@
 //! OpenAI's chat completions, and whatever is compatible with them. Nothing is translated, since the
 //! canonical request is this protocol; answers become events, and usage one convention.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use super::http::{Http, provider_error};
+use super::http::{Http, hide, provider_error};
 use super::sse::SseReader;
 use super::{EventStream, Outgoing, Provider};
 use crate::domain::event::{Completion, Delta, Event, text_of};
@@ -39,21 +39,34 @@ impl Provider for OpenAi {
         &'a self,
         outgoing: &'a Outgoing,
         _attempt: u32,
-    ) -> BoxFuture<'a, Result<EventStream, Failure>> {
+    ) -> BoxFuture<'a, Result<Box<dyn EventStream>, Failure>> {
         async {
             let response = self.http.post(outgoing.body.clone()).await?;
             // A server may ignore `stream`, either way: its answer says what it is.
             if is_event_stream(&response) {
-                return Ok(stream_events(Arc::clone(&self.http), response));
+                return Ok(Box::new(Reading::new(Arc::clone(&self.http), response)) as Box<dyn EventStream>);
             }
             let body = self.http.whole(response).await?;
-            let events = whole_body(&body, self.http.key()).map_err(|message| {
+            let events = whole_body(&body, self.http.secrets()).map_err(|message| {
                 let message = self.http.redact(&format!("{} {message}", self.http.origin()));
                 Failure::new(FailureKind::BadResponse, message)
             })?;
-            Ok(stream::iter(events.map(Ok)).boxed())
+            Ok(Box::new(WholeBody(events.into_iter())) as Box<dyn EventStream>)
         }
         .boxed()
+    }
+}
+
+/// A whole body is a short stream.
+struct WholeBody(std::array::IntoIter<Event, 2>);
+
+impl EventStream for WholeBody {
+    fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Failure>>> {
+        ready(self.0.next().map(Ok)).boxed()
+    }
+
+    fn so_far(&mut self) -> Option<Completion> {
+        None
     }
 }
 
@@ -63,13 +76,15 @@ fn is_event_stream(response: &Response) -> bool {
 }
 
 /// A whole body is a short stream: one delta and the end.
-fn whole_body(json: &[u8], key: Option<&Secret>) -> Result<[Event; 2], String> {
+fn whole_body(json: &[u8], secrets: &[Secret]) -> Result<[Event; 2], String> {
     let body: Value = serde_json::from_slice(json)
-        .map_err(|_| format!("answered 200 with something that is not JSON: {}", glimpse(json, key)))?;
-    if body["choices"].as_array().is_none_or(Vec::is_empty) {
+        .map_err(|_| format!("answered 200 with something that is not JSON: {}", glimpse(json, secrets)))?;
+    let has_answer =
+        |choices: &Vec<Value>| choices.first().is_some_and(|choice| choice["message"].is_object());
+    if !body["choices"].as_array().is_some_and(has_answer) {
         return Err(match provider_error(&body) {
             (Some(message), _) => format!("answered 200 with an error: {message}"),
-            _ => format!("answered 200 without choices: {}", glimpse(json, key)),
+            _ => format!("answered 200 without choices: {}", glimpse(json, secrets)),
         });
     }
     let delta = delta_of(0, &body["choices"][0]["message"]);
@@ -77,12 +92,11 @@ fn whole_body(json: &[u8], key: Option<&Secret>) -> Result<[Event; 2], String> {
     Ok([Event::Delta(delta), Event::Done(Box::new(Completion { body, json: json.to_vec(), usage }))])
 }
 
-/// The beginning of something, for an error message. The key goes before the rest is cut, so that no part
-/// of it is left.
-fn glimpse(body: &[u8], key: Option<&Secret>) -> String {
+/// The beginning of something, for an error message. Secrets go before the rest is cut, so that no
+/// part of one is left.
+fn glimpse(body: &[u8], secrets: &[Secret]) -> String {
     const GLIMPSE: usize = 60;
-    let text = String::from_utf8_lossy(body);
-    let text = key.map_or_else(|| text.to_string(), |key| key.hide_in(&text));
+    let text = hide(secrets, &String::from_utf8_lossy(body));
     let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(GLIMPSE).collect();
     if text.is_empty() { "(nothing)".to_owned() } else { format!("`{text}`") }
 }
@@ -135,19 +149,14 @@ struct Reading {
     ended: bool,
 }
 
-fn stream_events(http: Arc<Http>, response: Response) -> EventStream {
-    let decoder = StreamDecoder { key: http.key().cloned(), ..StreamDecoder::default() };
-    let reading = Reading { http, response, decoder, ready: VecDeque::new(), ended: false };
-    stream::unfold(reading, |mut reading| async {
-        let event = reading.next().await?;
-        Some((event, reading))
-    })
-    .boxed()
-}
-
 impl Reading {
-    async fn next(&mut self) -> Option<Result<Event, Failure>> {
-        while self.ready.is_empty() && !self.ended {
+    fn new(http: Arc<Http>, response: Response) -> Self {
+        let decoder = StreamDecoder { secrets: http.secrets().to_vec(), ..StreamDecoder::default() };
+        Self { http, response, decoder, ready: VecDeque::new(), ended: false }
+    }
+
+    async fn read(&mut self) -> Option<Result<Event, Failure>> {
+        if self.ready.is_empty() && !self.ended {
             let decoded = match self.response.chunk().await {
                 Ok(Some(piece)) => self.decoder.feed(&piece),
                 Ok(None) => self.decoder.finish(),
@@ -156,6 +165,9 @@ impl Reading {
                     return Some(Err(self.http.failure(&error, FailureKind::Stream)));
                 }
             };
+            if decoded.is_empty() {
+                return Some(Ok(Event::Alive));
+            }
             self.ended = decoded.iter().any(|event| !matches!(event, Ok(Event::Delta(_))));
             let http = &self.http;
             self.ready
@@ -165,11 +177,24 @@ impl Reading {
     }
 }
 
+impl EventStream for Reading {
+    fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Failure>>> {
+        self.read().boxed()
+    }
+
+    fn so_far(&mut self) -> Option<Completion> {
+        self.decoder.so_far()
+    }
+}
+
 /// Says whose stream failed.
 fn locate(http: &Http, failure: Failure) -> Failure {
     let message = http.redact(&format!("{} {}", http.origin(), failure.message));
     Failure { message, code: failure.code.map(|code| http.redact(&code)), ..failure }
 }
+
+/// The most that is read of a stream, in bytes: an answer that does not end must not fill the memory.
+const LARGEST_STREAM: usize = 64 << 20;
 
 /// Turns the bytes of a stream into events. Pure: where they were split does not matter.
 #[derive(Debug, Default)]
@@ -177,11 +202,16 @@ struct StreamDecoder {
     sse: SseReader,
     body: Assembly,
     ended: bool,
-    key: Option<Secret>,
+    secrets: Vec<Secret>,
+    fed: usize,
 }
 
 impl StreamDecoder {
     fn feed(&mut self, piece: &[u8]) -> Vec<Result<Event, Failure>> {
+        self.fed = self.fed.saturating_add(piece.len());
+        if self.fed > LARGEST_STREAM {
+            return vec![Err(broken(format!("sent more than {} MiB", LARGEST_STREAM >> 20)))];
+        }
         match self.sse.feed(piece) {
             Ok(payloads) => payloads.iter().flat_map(|data| self.decode(data)).collect(),
             Err(error) => vec![Err(broken(format!("sent {error}")))],
@@ -218,10 +248,10 @@ impl StreamDecoder {
 
     fn decode_chunk(&mut self, data: &str) -> Result<Vec<Delta>, Failure> {
         let Ok(Value::Object(chunk)) = serde_json::from_str(data) else {
-            let glimpse = glimpse(data.as_bytes(), self.key.as_ref());
+            let glimpse = glimpse(data.as_bytes(), &self.secrets);
             return Err(broken(format!("sent something in its stream that is not a chunk: {glimpse}")));
         };
-        if chunk.get("error").is_some_and(|error| !error.is_null()) {
+        if is_error(&chunk) {
             let (message, code) = provider_error(&Value::Object(chunk));
             let message = format!("sent an error in its stream: {}", message.unwrap_or_default());
             return Err(Failure { code, ..broken(message) });
@@ -229,12 +259,27 @@ impl StreamDecoder {
         Ok(self.body.add(chunk))
     }
 
+    fn so_far(&mut self) -> Option<Completion> {
+        self.body.has_choices().then(|| self.completion())
+    }
+
     fn done(&mut self) -> Event {
         self.ended = true;
+        Event::Done(Box::new(self.completion()))
+    }
+
+    fn completion(&mut self) -> Completion {
         let body = std::mem::take(&mut self.body).into_body();
         let usage = usage_of(&body["usage"]);
-        Event::Done(Box::new(Completion::from_body(body, usage)))
+        Completion::from_body(body, usage)
     }
+}
+
+/// An error inside a 200, in one of its forms: OpenAI's, vLLM's, Anthropic's.
+fn is_error(chunk: &Map<String, Value>) -> bool {
+    let says_error = |field: &str| chunk.get(field).is_some_and(|kind| kind == "error");
+    let wrapped = chunk.get("error").is_some_and(|error| !error.is_null());
+    wrapped || (!chunk.contains_key("choices") && (says_error("object") || says_error("type")))
 }
 
 fn is_json(text: &str) -> bool {
@@ -249,7 +294,7 @@ fn broken(message: String) -> Failure {
 #[derive(Debug, Default)]
 struct Assembly {
     fields: Map<String, Value>,
-    choices: Vec<Map<String, Value>>,
+    choices: BTreeMap<u64, Map<String, Value>>,
 }
 
 /// The most choices, and the most tool calls of one, that a stream can make us hold.
@@ -263,7 +308,7 @@ impl Assembly {
     fn is_finished(&self) -> bool {
         let finished =
             |choice: &Map<String, Value>| choice.get("finish_reason").is_some_and(Value::is_string);
-        self.has_choices() && self.choices.iter().all(finished)
+        self.has_choices() && self.choices.values().all(finished)
     }
 
     /// Adds a chunk and returns what a reader sees of it.
@@ -287,16 +332,12 @@ impl Assembly {
 
     fn add_choice(&mut self, mut choice: Map<String, Value>) -> Delta {
         let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
-        let slot = usize::try_from(index).unwrap_or(usize::MAX);
-        if slot >= MOST_PARTS {
+        if !self.choices.contains_key(&index) && self.choices.len() >= MOST_PARTS {
             return Delta::default();
         }
         let message = choice.shift_remove("delta").unwrap_or_default();
         let delta = delta_of(index, &message);
-        if self.choices.len() <= slot {
-            self.choices.resize_with(slot + 1, Map::new);
-        }
-        let held = &mut self.choices[slot];
+        let held = self.choices.entry(index).or_default();
         merge_message(held.entry("message").or_insert_with(|| json!({})), message);
         for (field, value) in choice {
             match (held.get_mut(&field), value) {
@@ -314,7 +355,7 @@ impl Assembly {
     fn into_body(self) -> Value {
         let mut body = self.fields;
         body.insert("object".into(), "chat.completion".into());
-        let number = |(index, mut choice): (usize, Map<String, Value>)| {
+        let number = |(index, mut choice): (u64, Map<String, Value>)| {
             choice.insert("index".into(), index.into());
             let calls = choice.get_mut("message").and_then(|message| message.get_mut("tool_calls"));
             for call in calls.and_then(Value::as_array_mut).into_iter().flatten() {
@@ -323,7 +364,7 @@ impl Assembly {
             }
             Value::Object(choice)
         };
-        body.insert("choices".into(), self.choices.into_iter().enumerate().map(number).collect());
+        body.insert("choices".into(), self.choices.into_iter().map(number).collect());
         Value::Object(body)
     }
 }

@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -41,7 +41,7 @@ impl Sim {
         Self { settings }
     }
 
-    async fn answer(&self, outgoing: &Outgoing, attempt: u32) -> Result<EventStream, Failure> {
+    async fn answer(&self, outgoing: &Outgoing, attempt: u32) -> Result<Box<dyn EventStream>, Failure> {
         let model = self.settings.models.get(outgoing.model.as_str());
         let profile = model.map_or(self.settings.profile, |model| model.profile);
         let fault = self.fault(profile, &outgoing.body, attempt);
@@ -62,9 +62,9 @@ impl Sim {
                 Err(Failure::new(FailureKind::Dropped, "lost the connection to sim: simulated drop"))
             }
             cut => {
-                let answer = answer_text(model, outgoing)?;
-                let completion = completion(outgoing, &answer);
-                Ok(play(&answer, completion, profile, outgoing.streamed, cut.is_some()))
+                let (answer, reason) = answer_text(model, outgoing)?;
+                let completion = completion(outgoing, &answer, reason);
+                Ok(Box::new(Playing::new(&answer, completion, profile, outgoing, cut.is_some())))
             }
         }
     }
@@ -91,7 +91,7 @@ impl Provider for Sim {
         &'a self,
         outgoing: &'a Outgoing,
         attempt: u32,
-    ) -> BoxFuture<'a, Result<EventStream, Failure>> {
+    ) -> BoxFuture<'a, Result<Box<dyn EventStream>, Failure>> {
         self.answer(outgoing, attempt).boxed()
     }
 }
@@ -103,8 +103,8 @@ fn hash(bytes: &[u8]) -> u64 {
     })
 }
 
-/// The model's own answer, or an echo, no longer than the request allows.
-fn answer_text(model: Option<&SimModel>, outgoing: &Outgoing) -> Result<String, Failure> {
+/// The model's own answer, or an echo, no longer than the request allows; and why it ends there.
+fn answer_text(model: Option<&SimModel>, outgoing: &Outgoing) -> Result<(String, &'static str), Failure> {
     let request = &outgoing.request;
     let name = outgoing.model.as_str();
     let text = match model.and_then(|model| model.answer.as_deref()) {
@@ -118,10 +118,10 @@ fn answer_text(model: Option<&SimModel>, outgoing: &Outgoing) -> Result<String, 
             )?
         }
     };
-    Ok(match request.output_limit() {
-        Some(limit) => tokens::prefix(name, &text, limit).to_owned(),
-        None => text,
-    })
+    let limit = request.output_limit().unwrap_or(u64::MAX);
+    let prefix = tokens::prefix(name, &text, limit);
+    let reason = if prefix.len() < text.len() { "length" } else { "stop" };
+    Ok((prefix.to_owned(), reason))
 }
 
 fn variables(request: &ChatRequest, model: &str) -> Value {
@@ -134,14 +134,13 @@ fn variables(request: &ChatRequest, model: &str) -> Value {
     })
 }
 
-fn completion(outgoing: &Outgoing, answer: &str) -> Completion {
+fn completion(outgoing: &Outgoing, answer: &str, finish_reason: &str) -> Completion {
     let (request, model) = (&outgoing.request, outgoing.model.as_str());
     let usage = Usage {
         input_tokens: tokens::count_input(model, request.messages(), request.body().get("tools")),
         output_tokens: tokens::count_text(model, answer) * request.answers(),
         ..Usage::default()
     };
-    let finish_reason = if request.output_limit() == Some(usage.output_tokens) { "length" } else { "stop" };
     let choices = (0..request.answers()).map(|index| {
         let message = json!({"role": "assistant", "content": answer});
         json!({"index": index, "message": message, "finish_reason": finish_reason})
@@ -160,36 +159,68 @@ fn completion(outgoing: &Outgoing, answer: &str) -> Completion {
     Completion::from_body(body, Some(usage))
 }
 
-/// Sends the answer at the profile's speed: in pieces if it is streamed, else as one. A cut answer ends
-/// half way.
-fn play(answer: &str, completion: Completion, profile: SimProfile, streamed: bool, cut: bool) -> EventStream {
-    let letters: Vec<char> = answer.chars().collect();
-    let mut pieces: VecDeque<String> = letters.chunks(PIECE).map(|piece| piece.iter().collect()).collect();
-    let speed = if profile.tps > 0.0 { 1.0 / profile.tps } else { 0.0 };
-    if cut {
-        pieces.truncate(if streamed { pieces.len() / 2 } else { 0 });
-    } else if !streamed {
-        let tokens = pieces.len();
-        pieces = VecDeque::from([answer.to_owned()]);
-        return paced(pieces, speed * tokens as f64, Ok(completion));
-    }
-    let broken = Failure::new(FailureKind::Stream, "sim ended its stream before the answer was finished");
-    paced(pieces, speed, if cut { Err(broken) } else { Ok(completion) })
+/// An answer on its way, at the profile's speed: in pieces if it is streamed, else as one. A cut answer
+/// ends half way.
+struct Playing {
+    pieces: VecDeque<String>,
+    played: String,
+    pause: Duration,
+    model: String,
+    end: Option<Result<Completion, Failure>>,
 }
 
-fn paced(pieces: VecDeque<String>, seconds: f64, end: Result<Completion, Failure>) -> EventStream {
-    let pause = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    stream::unfold((pieces, Some(end)), move |(mut pieces, mut end)| async move {
-        let event = match pieces.pop_front() {
-            Some(text) => {
-                if !pause.is_zero() {
-                    sleep(pause).await;
-                }
-                Ok(Event::Delta(Delta { text, ..Delta::default() }))
-            }
-            None => end.take()?.map(|completion| Event::Done(Box::new(completion))),
-        };
-        Some((event, (pieces, end)))
-    })
-    .boxed()
+impl Playing {
+    fn new(
+        answer: &str,
+        completion: Completion,
+        profile: SimProfile,
+        outgoing: &Outgoing,
+        cut: bool,
+    ) -> Self {
+        let letters: Vec<char> = answer.chars().collect();
+        let mut pieces: VecDeque<String> =
+            letters.chunks(PIECE).map(|piece| piece.iter().collect()).collect();
+        let token = if profile.tps > 0.0 { 1.0 / profile.tps } else { 0.0 };
+        let mut pause = token;
+        if !outgoing.streamed {
+            pause = token * pieces.len() as f64;
+            pieces = VecDeque::from([answer.to_owned()]);
+        }
+        let broken = Failure::new(FailureKind::Stream, "sim ended its stream before the answer was finished");
+        if cut {
+            pieces.truncate(pieces.len() / 2);
+        }
+        Self {
+            pieces,
+            played: String::new(),
+            pause: Duration::try_from_secs_f64(pause).unwrap_or_default(),
+            model: outgoing.model.to_string(),
+            end: Some(if cut { Err(broken) } else { Ok(completion) }),
+        }
+    }
+
+    async fn play(&mut self) -> Option<Result<Event, Failure>> {
+        if self.pieces.is_empty() {
+            return Some(self.end.take()?.map(|completion| Event::Done(Box::new(completion))));
+        }
+        if !self.pause.is_zero() {
+            sleep(self.pause).await;
+        }
+        let text = self.pieces.pop_front()?;
+        self.played.push_str(&text);
+        Some(Ok(Event::Delta(Delta { text, ..Delta::default() })))
+    }
+}
+
+impl EventStream for Playing {
+    fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Failure>>> {
+        self.play().boxed()
+    }
+
+    fn so_far(&mut self) -> Option<Completion> {
+        let message = json!({"role": "assistant", "content": std::mem::take(&mut self.played)});
+        let choice = json!({"index": 0, "message": message, "finish_reason": null});
+        let body = json!({"object": "chat.completion", "model": self.model, "choices": [choice]});
+        Some(Completion::from_body(body, None))
+    }
 }

@@ -54,6 +54,7 @@ fn check_all(differences: impl Iterator<Item = Option<String>>) {
 fn event_json(event: &Result<Event, Failure>) -> Value {
     match event {
         Ok(Event::Delta(delta)) => json!({ "delta": delta }),
+        Ok(Event::Alive) => json!("alive"),
         Ok(Event::Done(completion)) => json!({"done": completion.body, "usage": completion.usage}),
         Err(failure) => json!({"error": {
             "kind": failure.kind.as_str(), "status": failure.status, "code": failure.code, "message": failure.message,
@@ -108,7 +109,7 @@ fn line_ends_do_not_matter() {
 #[test]
 fn whole_answers_become_what_is_on_record() {
     check_all(fixtures("response", "json").into_iter().map(|(path, body)| {
-        let seen = match whole_body(&body, None) {
+        let seen = match whole_body(&body, &[]) {
             Ok([Event::Delta(delta), Event::Done(completion)]) => json!({
                 "delta": delta,
                 "text": completion.text(),
@@ -127,7 +128,7 @@ fn whole_answers_become_what_is_on_record() {
 #[test]
 fn an_answer_is_kept_as_it_came() {
     for (path, bytes) in fixtures("response", "json") {
-        if let Ok([_, Event::Done(completion)]) = whole_body(&bytes, None) {
+        if let Ok([_, Event::Done(completion)]) = whole_body(&bytes, &[]) {
             let body: Value = serde_json::from_slice(&bytes).unwrap();
             assert_eq!(completion.body.to_string(), body.to_string(), "{}", path.display());
         }
@@ -181,7 +182,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(pieces in proptest::collection::vec(any::<Vec<u8>>(), 0..8)) {
         decode(pieces.iter().map(Vec::as_slice));
-        let _ = whole_body(&pieces.concat(), None);
+        let _ = whole_body(&pieces.concat(), &[]);
     }
 
     #[test]
@@ -193,7 +194,7 @@ proptest! {
         let whole = decode([stream.as_bytes()]);
         prop_assert_eq!(decode(stream.as_bytes().chunks(7)), whole);
         for chunk in chunks {
-            if let Ok([_, Event::Done(completion)]) = whole_body(chunk.to_string().as_bytes(), None) {
+            if let Ok([_, Event::Done(completion)]) = whole_body(chunk.to_string().as_bytes(), &[]) {
                 let _ = (completion.text(), completion.tool_calls(), completion.finish_reason());
             }
         }
