@@ -489,7 +489,7 @@ fn a_dry_run_counts_and_calls_nobody() {
     assert_eq!(
         rows,
         json!([{
-            "model": "gpt-5.4-nano", "provider": "openai", "requests": 1, "input_tokens": 9, "max_output_tokens": 128_000,
+            "model": "gpt-5.4-nano", "provider": "openai", "requests": 1, "input_tokens": 9, "estimated": false, "max_output_tokens": 128_000,
             "low_cost_usd": 0.000_001_8, "high_cost_usd": 0.160_001_8,
         }])
     );

@@ -14,6 +14,7 @@ mod chat;
 mod config;
 mod cost;
 mod docs;
+mod hostile;
 mod path;
 mod store;
 mod support;
