@@ -46,11 +46,11 @@ pub enum StoreError {
         kind: &'static str,
     },
     /// Other processes held the lock for too long.
-    #[error("the store {} is busy: other processes have been writing to it for {seconds} s", path.display())]
+    #[error("the store {} is busy: other processes are writing to it, and {seconds} s of waiting did not help", path.display())]
     Busy {
         /// The file.
         path: PathBuf,
-        /// How long it was tried.
+        /// How long it was waited for.
         seconds: u64,
     },
     /// The database is damaged.

@@ -22,10 +22,12 @@ mod calls;
 mod error;
 mod open;
 mod spend;
+mod wait;
 mod writer;
 
 pub use calls::{CallLookup, CallSelection};
 pub use error::StoreError;
 pub use open::Reader;
 pub use spend::Spend;
+pub use wait::Patience;
 pub use writer::Writer;

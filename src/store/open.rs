@@ -1,23 +1,20 @@
-//! Opening a store: the file and its permissions, the pragmas, the migrations, and the one way to wait
-//! for a busy neighbour.
+//! Opening a store: the file and its permissions, the pragmas, the migrations.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::Access;
 
-use super::error::{StoreError, is_busy};
+use super::error::StoreError;
+use super::wait::Patience;
 
 /// Applied in order, each once; `user_version` says how many. Append only.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
 
 /// Marks a database as ours: "llmo" in ASCII.
 const APPLICATION_ID: i32 = 0x6c6c_6d6f;
-
-/// How long a busy store is tried before giving up.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A page, of which the smallest is this large, in bytes.
 const SMALLEST_DATABASE: u64 = 512;
@@ -35,7 +32,7 @@ pub struct Reader {
 impl Reader {
     /// Opens the store at `path`, making an empty one where there is none.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { connection: connect(path)?, path: path.to_owned() })
+        Ok(Self { connection: connect(path, &Patience::default())?, path: path.to_owned() })
     }
 
     /// Runs a query and sorts its error.
@@ -48,21 +45,25 @@ impl Reader {
 }
 
 /// Opens, checks and migrates.
-pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn connect(path: &Path, patience: &Patience) -> Result<Connection, StoreError> {
     make_file(path)?;
     refuse_network(path)?;
-    let connection = open_file(path)?;
-    migrate(&connection, path)?;
+    let connection = open_file(path, patience)?;
+    migrate(&connection, path, patience)?;
     Ok(connection)
 }
 
 /// Fails if a record could not be written now, so that no call is paid for and then lost.
-pub(super) fn probe_writing(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+pub(super) fn probe_writing(
+    connection: &Connection,
+    path: &Path,
+    patience: &Patience,
+) -> Result<(), StoreError> {
     let free = rustix::fs::statvfs(path).map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize));
     if free.is_ok_and(|bytes| bytes < LEAST_FREE_BYTES) {
         return Err(StoreError::Full(path.to_owned()));
     }
-    patiently(path, || {
+    patience.until_free(path, || {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         // Setting the version to what it is writes a page, which is what is being tried out.
         let written = connection.pragma_update(None, "user_version", MIGRATIONS.len());
@@ -136,35 +137,35 @@ fn refuse_network(_path: &Path) -> Result<(), StoreError> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that opens databases")]
-fn open_file(path: &Path) -> Result<Connection, StoreError> {
+fn open_file(path: &Path, patience: &Patience) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sort = |error: rusqlite::Error| StoreError::sql(path, &error);
     let connection = Connection::open_with_flags(path, flags).map_err(sort)?;
-    // Waiting is done by `patiently`, with jitter.
+    // Waiting is done by [`Patience`], with jitter.
     connection.busy_timeout(Duration::ZERO).map_err(sort)?;
     connection.set_prepared_statement_cache_capacity(64);
-    patiently(path, || {
+    patience.until_free(path, || {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "foreign_keys", "ON")
     })?;
     Ok(connection)
 }
 
-fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    if version(connection, path)? == MIGRATIONS.len() {
+fn migrate(connection: &Connection, path: &Path, patience: &Patience) -> Result<(), StoreError> {
+    if version(connection, path, patience)? == MIGRATIONS.len() {
         return Ok(());
     }
-    patiently(path, || connection.pragma_update(None, "journal_mode", "WAL"))?;
-    patiently(path, || connection.execute_batch("BEGIN IMMEDIATE"))?;
-    let migrated = apply_migrations(connection, path);
+    patience.until_free(path, || connection.pragma_update(None, "journal_mode", "WAL"))?;
+    patience.until_free(path, || connection.execute_batch("BEGIN IMMEDIATE"))?;
+    let migrated = apply_migrations(connection, path, patience);
     let end = if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = connection.execute_batch(end).map_err(|error| StoreError::sql(path, &error));
     migrated.and(ended)
 }
 
 /// The rest of the migrations, within a transaction: another process may have been faster.
-fn apply_migrations(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    let done = version(connection, path)?;
+fn apply_migrations(connection: &Connection, path: &Path, patience: &Patience) -> Result<(), StoreError> {
+    let done = version(connection, path, patience)?;
     let apply = || {
         for migration in &MIGRATIONS[done..] {
             connection.execute_batch(migration)?;
@@ -176,13 +177,13 @@ fn apply_migrations(connection: &Connection, path: &Path) -> Result<(), StoreErr
 }
 
 /// The store's version: 0 for a new file.
-fn version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+fn version(connection: &Connection, path: &Path, patience: &Patience) -> Result<usize, StoreError> {
     let read = || {
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         Ok((pragma("user_version")?, pragma("application_id")?, tables))
     };
-    let (version, application, tables) = patiently(path, read)?;
+    let (version, application, tables) = patience.until_free(path, read)?;
     let ours = application == i64::from(APPLICATION_ID);
     match usize::try_from(version) {
         Ok(0) if tables == 0 => Ok(0),
@@ -192,33 +193,6 @@ fn version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
         Ok(found) if ours => Ok(found),
         _ => Err(StoreError::Foreign(path.to_owned())),
     }
-}
-
-/// Tries until the store is no longer busy, with waits that grow from 1 to 20 ms and are jittered so
-/// that several waiters do not march in step.
-pub(super) fn patiently<T>(
-    path: &Path,
-    mut attempt: impl FnMut() -> rusqlite::Result<T>,
-) -> Result<T, StoreError> {
-    let began = Instant::now();
-    let mut bound = 1.0;
-    loop {
-        match attempt() {
-            Err(error) if is_busy(&error) && began.elapsed() < PATIENCE => {
-                pause(Duration::from_secs_f64(fastrand::f64() * bound / 1000.0));
-                bound = f64::min(bound * 1.5, 20.0);
-            }
-            Err(error) if is_busy(&error) => {
-                return Err(StoreError::Busy { path: path.to_owned(), seconds: PATIENCE.as_secs() });
-            }
-            other => return other.map_err(|error| StoreError::sql(path, &error)),
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "SQLite has no way to wait for another process's lock")]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
 }
 
 #[cfg(test)]
@@ -233,8 +207,8 @@ mod tests {
             let mut query = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL").unwrap();
             query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
         };
-        let first = schema(&connect(&path).unwrap());
-        assert_eq!(schema(&connect(&path).unwrap()), first);
+        let first = schema(&connect(&path, &Patience::default()).unwrap());
+        assert_eq!(schema(&connect(&path, &Patience::default()).unwrap()), first);
         assert!(first.len() >= 5);
     }
 
@@ -243,7 +217,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         std::thread::scope(|scope| {
-            let opened: Vec<_> = (0..16).map(|_| scope.spawn(|| connect(&path).map(drop))).collect();
+            let opened: Vec<_> =
+                (0..16).map(|_| scope.spawn(|| connect(&path, &Patience::default()).map(drop))).collect();
             for thread in opened {
                 thread.join().unwrap().unwrap();
             }
@@ -255,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("theirs.db");
         make_file(&path).unwrap();
-        open_file(&path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
-        assert!(matches!(connect(&path), Err(StoreError::Foreign(_))));
+        open_file(&path, &Patience::default()).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        assert!(matches!(connect(&path, &Patience::default()), Err(StoreError::Foreign(_))));
     }
 }

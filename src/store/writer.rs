@@ -2,6 +2,7 @@
 //! commit runs share the next one; each is answered after its commit, so what was answered is safe.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use tokio::sync::oneshot;
 
 use super::bodies::Packer;
 use super::error::StoreError;
-use super::open::{connect, patiently, probe_writing};
+use super::open::{connect, probe_writing};
+use super::wait::Patience;
 use super::{calls, spend};
 use crate::domain::call::Call;
 
@@ -24,6 +26,7 @@ pub struct Writer {
     jobs: Sender<Job>,
     thread: JoinHandle<()>,
     path: PathBuf,
+    patience: Arc<Patience>,
 }
 
 /// What the owner thread works with.
@@ -45,21 +48,41 @@ impl Writer {
     /// # Errors
     /// Whatever would keep a call from being recorded: better now than when the call is paid for.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = connect(path)?;
-        probe_writing(&connection, path)?;
+        Self::open_with(path, Arc::default())
+    }
+
+    /// As [`Writer::open`], for those who want to hear of its waits, or to cut them short, from the start:
+    /// opening may already have to wait for other processes.
+    ///
+    /// # Errors
+    /// As for [`Writer::open`].
+    pub fn open_with(path: &Path, patience: Arc<Patience>) -> Result<Self, StoreError> {
+        let connection = connect(path, &patience)?;
+        probe_writing(&connection, path, &patience)?;
         let failed =
             |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
         let desk = Desk { connection, packer: Packer::default() };
         let (jobs, queue) = channel();
-        let owner = Owner { desk, queue, path: path.to_owned() };
+        let owner = Owner { desk, queue, path: path.to_owned(), patience: Arc::clone(&patience) };
         let thread =
             std::thread::Builder::new().name("store".into()).spawn(|| owner.run()).map_err(failed)?;
-        Ok(Self { jobs, thread, path: path.to_owned() })
+        Ok(Self { jobs, thread, path: path.to_owned(), patience })
     }
 
     /// Where the store is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has `listener` told what is being waited for when that takes more than a few seconds: see
+    /// [`Patience::on_wait`]. It is called on the owner thread.
+    pub fn on_wait(&self, listener: impl Fn(&str) + Send + Sync + 'static) {
+        self.patience.on_wait(listener);
+    }
+
+    /// From now on, waiting for other processes ends within two seconds: see [`Patience::hurry`].
+    pub fn hurry(&self) {
+        self.patience.hurry();
     }
 
     /// Records a call; returns once it is committed.
@@ -90,6 +113,7 @@ struct Owner {
     desk: Desk,
     queue: Receiver<Job>,
     path: PathBuf,
+    patience: Arc<Patience>,
 }
 
 impl Owner {
@@ -104,17 +128,27 @@ impl Owner {
         }
     }
 
-    /// One transaction: `first` and whatever else is waiting.
+    /// One transaction: `first` and whatever else is waiting. When none can be begun, those that queued up
+    /// in the meantime fail with `first`: each would wait as long again, and in vain.
     fn run_group(&mut self, first: Job, group: &mut Vec<Answer>) -> Result<(), StoreError> {
+        if let Err(error) = self.begin() {
+            let queued = std::iter::once(first).chain(self.queue.try_iter());
+            group.extend(queued.map(|job| (job.reply, Ok(()))));
+            return Err(error);
+        }
+        // Not before: a long wait for the lock must not make the group small.
         let began = Instant::now();
-        let opened = patiently(&self.path, || self.desk.connection.execute_batch("BEGIN IMMEDIATE"));
         let mut next = Some(first);
         while let Some(job) = next {
-            let outcome = if opened.is_ok() { self.run_job(job.work) } else { Ok(()) };
+            let outcome = self.run_job(job.work);
             group.push((job.reply, outcome));
             next = if began.elapsed() < GROUP { self.queue.try_recv().ok() } else { None };
         }
-        opened.and_then(|()| self.commit())
+        self.commit()
+    }
+
+    fn begin(&self) -> Result<(), StoreError> {
+        self.patience.until_free(&self.path, || self.statement("BEGIN IMMEDIATE"))
     }
 
     /// One job in a savepoint of its own, so that it fails alone.
@@ -132,7 +166,7 @@ impl Owner {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        let committed = patiently(&self.path, || self.statement("COMMIT"));
+        let committed = self.patience.until_free(&self.path, || self.statement("COMMIT"));
         // SQLite ends the transaction itself on some errors (a full disk), and not on others.
         if committed.is_err() && !self.desk.connection.is_autocommit() {
             let _ = self.desk.connection.execute_batch("ROLLBACK");
@@ -146,3 +180,82 @@ impl Owner {
 }
 
 type Answer = (oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>);
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    type Replied = oneshot::Receiver<Result<(), StoreError>>;
+
+    /// An owner with a table to write to, and the queue to it.
+    struct Bench {
+        owner: Owner,
+        jobs: Sender<Job>,
+        folder: TempDir,
+    }
+
+    impl Bench {
+        fn new(patience: Patience) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store.db");
+            let connection = connect(&path, &patience).unwrap();
+            connection.execute_batch("CREATE TABLE written (job INTEGER, body BLOB)").unwrap();
+            let (jobs, queue) = channel();
+            let desk = Desk { connection, packer: Packer::default() };
+            Self { owner: Owner { desk, queue, path, patience: Arc::new(patience) }, jobs, folder }
+        }
+
+        /// Another process, as far as SQLite can tell.
+        fn neighbour(&self) -> Connection {
+            connect(&self.folder.path().join("store.db"), &Patience::default()).unwrap()
+        }
+
+        fn queue(&self, work: Work) -> Replied {
+            let (reply, replied) = oneshot::channel();
+            self.jobs.send(Job { work, reply }).unwrap();
+            replied
+        }
+    }
+
+    fn write(job: i64) -> Work {
+        Box::new(move |desk| {
+            desk.connection.execute("INSERT INTO written VALUES (?1, NULL)", [job]).map(drop)
+        })
+    }
+
+    #[test]
+    fn a_long_wait_does_not_make_groups_small() {
+        let patience = Patience::speaking_after(2 * GROUP);
+        let mut bench = Bench::new(patience);
+        let neighbour = bench.neighbour();
+        neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let neighbour = std::sync::Mutex::new(neighbour);
+        bench.owner.patience.on_wait(move |_| neighbour.lock().unwrap().execute_batch("COMMIT").unwrap());
+        for job in 0..10 {
+            drop(bench.queue(write(job)));
+        }
+        let first = bench.owner.queue.recv().unwrap();
+        let mut group = Vec::new();
+        bench.owner.run_group(first, &mut group).unwrap();
+        assert!(group.len() > 1, "the group of {} waited {GROUP:?} and more", group.len());
+    }
+
+    #[test]
+    fn whatever_has_queued_up_fails_with_the_one_that_waited_in_vain() {
+        let mut bench = Bench::new(Patience::default());
+        let neighbour = bench.neighbour();
+        neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
+        bench.owner.patience.hurry();
+        for job in 0..10 {
+            drop(bench.queue(write(job)));
+        }
+        let first = bench.owner.queue.recv().unwrap();
+        let mut group = Vec::new();
+        let result = bench.owner.run_group(first, &mut group);
+        assert!(matches!(result, Err(StoreError::Busy { .. })), "{result:?}");
+        assert_eq!(group.len(), 10);
+        neighbour.execute_batch("COMMIT").unwrap();
+    }
+}
