@@ -31,6 +31,12 @@ pub enum StoreError {
         /// The newest version this program knows.
         known: usize,
     },
+    /// There is nothing to read.
+    #[error("there is no store {}", .0.display())]
+    Missing(PathBuf),
+    /// The file may not be read.
+    #[error("the store {} cannot be read: permission denied", .0.display())]
+    Unreadable(PathBuf),
     /// The file or its folder may not be written.
     #[error("the store {} cannot be written: the file or its folder is read-only", .0.display())]
     ReadOnly(PathBuf),
