@@ -5,12 +5,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::path::{SOON, Wired};
-use crate::support::{Gate, Output, Reply, Run, TestEnv, assert_run};
+use crate::support::{Gate, Output, Reply, Run, Running, TestEnv, assert_run};
 
 fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -267,6 +268,41 @@ fn what_is_no_file_is_refused_by_its_name() {
         let output = wired.llmops(["calls", "--db", path]).run().expect_status(2);
         assert!(output.stderr.contains(kind), "{output}");
     }
+}
+
+/// A batch of four calls whose answers have just come, while a neighbour is writing to the store.
+fn batch_beside_a_writer() -> (Wired, Running, Connection) {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let wired = Wired::to(move |_| Reply::answer("ok").gate(&held));
+    wired.env.write("prompts.txt", "one\ntwo\nthree\nfour\n");
+    let running = wired.llmops(["batch", "prompts.txt", "-o", "out.jsonl", "-j", "4"]).spawn();
+    assert!(gate.wait_until_reached_by(4, SOON));
+    let neighbour = Connection::open(wired.env.db_path()).unwrap();
+    neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
+    gate.release();
+    (wired, running, neighbour)
+}
+
+#[test]
+fn everything_is_on_record_once_a_neighbour_has_written() {
+    let (wired, running, neighbour) = batch_beside_a_writer();
+    assert!(wired.upstream.wait_for_requests(4, SOON));
+    neighbour.execute_batch("COMMIT").unwrap();
+    let _ = running.wait().expect_status(0);
+    let calls = wired.llmops(["calls", "--format", "json"]).run().expect_status(0).json();
+    assert_eq!(calls.as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_neighbour_that_never_ends_is_waited_for_once() {
+    let (wired, running, neighbour) = batch_beside_a_writer();
+    let began = Instant::now();
+    let output = running.wait();
+    assert!(began.elapsed() < Duration::from_secs(50), "not a wait for each call: {:?}", began.elapsed());
+    assert!(output.stderr.contains("is busy: ") && output.stderr.contains("\nhint: "), "{output}");
+    neighbour.execute_batch("COMMIT").unwrap();
+    assert_eq!(wired.env.read("out.jsonl").lines().count(), 4, "every answer that was bought is in OUT");
 }
 
 #[test]
