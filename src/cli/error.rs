@@ -147,6 +147,8 @@ fn config_hint(error: &ConfigError) -> Option<String> {
 fn store_hint(error: &StoreError) -> &'static str {
     match error {
         StoreError::NotADatabase(_) | StoreError::Foreign(_) => "name another file with --db",
+        StoreError::Missing(_) => "check --db and LLMOPS_DB; the first call that is recorded makes the store",
+        StoreError::Unreadable(_) => "ask its owner for permission to read it, or name another with --db",
         StoreError::Newer { .. } => "update llmops, or name another store with --db",
         StoreError::Open { .. } | StoreError::ReadOnly(_) => {
             "name a place that can be written with --db, or record nothing with --no-log"

@@ -16,7 +16,7 @@ use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
 use crate::policy::model::Catalog;
 use crate::policy::price::{ModelPrice, PriceBook, Rates};
 use crate::provider::Registry;
-use crate::store::{Reader, Writer};
+use crate::store::{Reader, StoreError, Writer};
 
 /// Makes the pipeline that the options ask for. A store that cannot be written is an error now.
 pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs) -> Result<Pipeline, CliError> {
@@ -41,16 +41,28 @@ pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs) -> Result<Pipeline,
     }))
 }
 
-/// Opens the store for reading.
+/// Opens the store for reading. One that was named has to be there; the default one is empty until the
+/// first call.
 pub(super) fn reader(global: &GlobalArgs) -> Result<Reader, CliError> {
-    Ok(Reader::open(&store_path(global, &Environment::of_process())?)?)
+    let environment = Environment::of_process();
+    let path = store_path(global, &environment)?;
+    match Reader::open(&path) {
+        Err(StoreError::Missing(_)) if named_store(global, &environment).is_none() => {
+            Ok(Reader::empty(&path)?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 fn store_path(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, CliError> {
-    match global.db.clone().or_else(|| environment.get("LLMOPS_DB").map(PathBuf::from)) {
+    match named_store(global, environment) {
         Some(path) => Ok(path),
         None => Ok(environment.store_file()?),
     }
+}
+
+fn named_store(global: &GlobalArgs, environment: &Environment) -> Option<PathBuf> {
+    global.db.clone().or_else(|| environment.get("LLMOPS_DB").map(PathBuf::from))
 }
 
 /// The embedded table, with the simulator's own prices, and nothing to pay where nobody bills.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::bodies::{Packer, unpack};
 use super::error::StoreError;
-use super::open::Reader;
+use super::reader::Reader;
 use super::spend::count;
 use crate::domain::call::{
     Attempt, Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Origin, Status,

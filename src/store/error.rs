@@ -31,6 +31,12 @@ pub enum StoreError {
         /// The newest version this program knows.
         known: usize,
     },
+    /// There is nothing to read.
+    #[error("there is no store {}", .0.display())]
+    Missing(PathBuf),
+    /// The file may not be read.
+    #[error("the store {} cannot be read: permission denied", .0.display())]
+    Unreadable(PathBuf),
     /// The file or its folder may not be written.
     #[error("the store {} cannot be written: the file or its folder is read-only", .0.display())]
     ReadOnly(PathBuf),
@@ -46,11 +52,11 @@ pub enum StoreError {
         kind: &'static str,
     },
     /// Other processes held the lock for too long.
-    #[error("the store {} is busy: other processes have been writing to it for {seconds} s", path.display())]
+    #[error("the store {} is busy: other processes are writing to it, and {seconds} s of waiting did not help", path.display())]
     Busy {
         /// The file.
         path: PathBuf,
-        /// How long it was tried.
+        /// How long it was waited for.
         seconds: u64,
     },
     /// The database is damaged.

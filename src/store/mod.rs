@@ -20,12 +20,16 @@
 mod bodies;
 mod calls;
 mod error;
+mod file;
 mod open;
+mod reader;
 mod spend;
+mod wait;
 mod writer;
 
 pub use calls::{CallLookup, CallSelection};
 pub use error::StoreError;
-pub use open::Reader;
+pub use reader::Reader;
 pub use spend::Spend;
+pub use wait::Patience;
 pub use writer::Writer;

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, Row, params};
 
 use super::error::StoreError;
-use super::open::Reader;
+use super::reader::Reader;
 use crate::domain::call::CallSummary;
 use crate::domain::money::Money;
 use crate::domain::name::Target;

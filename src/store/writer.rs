@@ -2,6 +2,7 @@
 //! commit runs share the next one; each is answered after its commit, so what was answered is safe.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use tokio::sync::oneshot;
 
 use super::bodies::Packer;
 use super::error::StoreError;
-use super::open::{connect, patiently, probe_writing};
+use super::open::{connect, probe_writing};
+use super::wait::Patience;
 use super::{calls, spend};
 use crate::domain::call::Call;
 
@@ -24,6 +26,7 @@ pub struct Writer {
     jobs: Sender<Job>,
     thread: JoinHandle<()>,
     path: PathBuf,
+    patience: Arc<Patience>,
 }
 
 /// What the owner thread works with.
@@ -45,21 +48,42 @@ impl Writer {
     /// # Errors
     /// Whatever would keep a call from being recorded: better now than when the call is paid for.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = connect(path)?;
-        probe_writing(&connection, path)?;
+        Self::open_with(path, Arc::default())
+    }
+
+    /// As [`Writer::open`], for those who want to hear of its waits, or to cut them short, from the start:
+    /// opening may already have to wait for other processes.
+    ///
+    /// # Errors
+    /// As for [`Writer::open`].
+    pub fn open_with(path: &Path, patience: Arc<Patience>) -> Result<Self, StoreError> {
+        let connection = connect(path, &patience)?;
+        probe_writing(&connection, path, &patience)?;
         let failed =
             |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
         let desk = Desk { connection, packer: Packer::default() };
         let (jobs, queue) = channel();
-        let owner = Owner { desk, queue, path: path.to_owned() };
+        let (path, longest) = (path.to_owned(), GROUP);
+        let owner = Owner { desk, queue, path: path.clone(), patience: Arc::clone(&patience), longest };
         let thread =
             std::thread::Builder::new().name("store".into()).spawn(|| owner.run()).map_err(failed)?;
-        Ok(Self { jobs, thread, path: path.to_owned() })
+        Ok(Self { jobs, thread, path, patience })
     }
 
     /// Where the store is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has `listener` told what is being waited for when that takes more than a few seconds: see
+    /// [`Patience::on_wait`]. It is called on the owner thread.
+    pub fn on_wait(&self, listener: impl Fn(&str) + Send + Sync + 'static) {
+        self.patience.on_wait(listener);
+    }
+
+    /// From now on, waiting for other processes ends within two seconds: see [`Patience::hurry`].
+    pub fn hurry(&self) {
+        self.patience.hurry();
     }
 
     /// Records a call; returns once it is committed.
@@ -90,54 +114,87 @@ struct Owner {
     desk: Desk,
     queue: Receiver<Job>,
     path: PathBuf,
+    patience: Arc<Patience>,
+    /// How long a group may take jobs in.
+    longest: Duration,
 }
 
 impl Owner {
     fn run(mut self) {
         while let Ok(first) = self.queue.recv() {
-            let mut group = Vec::new();
-            let result = self.run_group(first, &mut group);
-            for (reply, outcome) in group {
-                // A caller that no longer waits has nobody to tell.
-                let _ = reply.send(result.clone().and(outcome));
-            }
+            self.serve(first);
         }
     }
 
-    /// One transaction: `first` and whatever else is waiting.
+    /// Runs a group and answers it.
+    fn serve(&mut self, first: Job) {
+        let mut group = Vec::new();
+        let result = self.run_group(first, &mut group);
+        for (reply, outcome) in group {
+            // A caller that no longer waits has nobody to tell.
+            let _ = reply.send(outcome.and(result.clone()));
+        }
+    }
+
+    /// One transaction: `first` and whatever else is waiting. When none can be begun, those that queued up
+    /// in the meantime fail with `first`: each would wait as long again, and in vain.
     fn run_group(&mut self, first: Job, group: &mut Vec<Answer>) -> Result<(), StoreError> {
+        if let Err(error) = self.begin() {
+            let queued = std::iter::once(first).chain(self.queue.try_iter());
+            group.extend(queued.map(|job| (job.reply, Ok(()))));
+            return Err(error);
+        }
+        // Not before: a long wait for the lock must not make the group small.
         let began = Instant::now();
-        let opened = patiently(&self.path, || self.desk.connection.execute_batch("BEGIN IMMEDIATE"));
         let mut next = Some(first);
         while let Some(job) = next {
-            let outcome = if opened.is_ok() { self.run_job(job.work) } else { Ok(()) };
-            group.push((job.reply, outcome));
-            next = if began.elapsed() < GROUP { self.queue.try_recv().ok() } else { None };
-        }
-        opened.and_then(|()| self.commit())
-    }
-
-    /// One job in a savepoint of its own, so that it fails alone.
-    fn run_job(&mut self, work: Work) -> Result<(), StoreError> {
-        let attempt = || {
-            self.statement("SAVEPOINT job")?;
-            let done = work(&mut self.desk);
-            if done.is_err() {
-                self.statement("ROLLBACK TO job")?;
+            match self.run_job(job.work) {
+                Ok(outcome) => group.push((job.reply, outcome)),
+                Err(error) => {
+                    group.push((job.reply, Ok(())));
+                    self.roll_back();
+                    return Err(error);
+                }
             }
-            self.statement("RELEASE job")?;
-            done
-        };
-        attempt().map_err(|error| StoreError::sql(&self.path, &error))
+            next = if began.elapsed() < self.longest { self.queue.try_recv().ok() } else { None };
+        }
+        self.commit()
     }
 
-    fn commit(&mut self) -> Result<(), StoreError> {
-        let committed = patiently(&self.path, || self.statement("COMMIT"));
-        // SQLite ends the transaction itself on some errors (a full disk), and not on others.
-        if committed.is_err() && !self.desk.connection.is_autocommit() {
-            let _ = self.desk.connection.execute_batch("ROLLBACK");
+    fn begin(&self) -> Result<(), StoreError> {
+        self.patience.until_free(&self.path, || self.statement("BEGIN IMMEDIATE"))
+    }
+
+    /// One job in a savepoint of its own, so that it fails alone. The outer error is one that the whole
+    /// transaction does not survive: SQLite itself rolls back when a disk is full or fails, and whatever
+    /// came after would be committed on its own.
+    fn run_job(&mut self, work: Work) -> Result<Result<(), StoreError>, StoreError> {
+        let sort = |error: rusqlite::Error| StoreError::sql(&self.path, &error);
+        self.statement("SAVEPOINT job").map_err(sort)?;
+        let Err(error) = work(&mut self.desk) else {
+            self.statement("RELEASE job").map_err(sort)?;
+            return Ok(Ok(()));
+        };
+        let error = sort(error);
+        // Fails where SQLite has rolled back, and then the job's error is the one that says why.
+        let undone = self.statement("ROLLBACK TO job").and_then(|()| self.statement("RELEASE job"));
+        undone.map_or_else(|_| Err(error.clone()), |()| Ok(Err(error.clone())))
+    }
+
+    fn commit(&self) -> Result<(), StoreError> {
+        let committed = self.patience.until_free(&self.path, || self.statement("COMMIT"));
+        if committed.is_err() {
+            self.roll_back();
         }
         committed
+    }
+
+    /// Ends the transaction, unless SQLite has already done so.
+    fn roll_back(&self) {
+        if !self.desk.connection.is_autocommit() {
+            // Where this fails too, no transaction can be begun, and every job to come hears of it.
+            let _ = self.desk.connection.execute_batch("ROLLBACK");
+        }
     }
 
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
@@ -146,3 +203,176 @@ impl Owner {
 }
 
 type Answer = (oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    type Replied = oneshot::Receiver<Result<(), StoreError>>;
+
+    /// An owner with a table to write to, and the queue to it.
+    struct Bench {
+        owner: Owner,
+        jobs: Sender<Job>,
+        folder: TempDir,
+    }
+
+    impl Bench {
+        fn new(patience: Patience) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store.db");
+            let connection = connect(&path, &patience).unwrap();
+            connection.execute_batch("CREATE TABLE written (job INTEGER, body BLOB)").unwrap();
+            let (jobs, queue) = channel();
+            let desk = Desk { connection, packer: Packer::default() };
+            let patience = Arc::new(patience);
+            Self { owner: Owner { desk, queue, path, patience, longest: GROUP }, jobs, folder }
+        }
+
+        /// Another process, as far as SQLite can tell.
+        fn neighbour(&self) -> Connection {
+            connect(&self.folder.path().join("store.db"), &Patience::default()).unwrap()
+        }
+
+        fn queue(&self, work: Work) -> Replied {
+            let (reply, replied) = oneshot::channel();
+            self.jobs.send(Job { work, reply }).unwrap();
+            replied
+        }
+    }
+
+    fn write(job: i64) -> Work {
+        Box::new(move |desk| {
+            desk.connection.execute("INSERT INTO written VALUES (?1, NULL)", [job]).map(drop)
+        })
+    }
+
+    #[test]
+    fn a_long_wait_does_not_make_groups_small() {
+        let patience = Patience::speaking_after(2 * GROUP);
+        let mut bench = Bench::new(patience);
+        let neighbour = bench.neighbour();
+        neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let neighbour = std::sync::Mutex::new(neighbour);
+        bench.owner.patience.on_wait(move |_| neighbour.lock().unwrap().execute_batch("COMMIT").unwrap());
+        for job in 0..10 {
+            drop(bench.queue(write(job)));
+        }
+        let first = bench.owner.queue.recv().unwrap();
+        let mut group = Vec::new();
+        bench.owner.run_group(first, &mut group).unwrap();
+        assert!(group.len() > 1, "the group of {} waited {GROUP:?} and more", group.len());
+    }
+
+    #[test]
+    fn whatever_has_queued_up_fails_with_the_one_that_waited_in_vain() {
+        let mut bench = Bench::new(Patience::default());
+        let neighbour = bench.neighbour();
+        neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
+        bench.owner.patience.hurry();
+        for job in 0..10 {
+            drop(bench.queue(write(job)));
+        }
+        let first = bench.owner.queue.recv().unwrap();
+        let mut group = Vec::new();
+        let result = bench.owner.run_group(first, &mut group);
+        assert!(matches!(result, Err(StoreError::Busy { .. })), "{result:?}");
+        assert_eq!(group.len(), 10);
+        neighbour.execute_batch("COMMIT").unwrap();
+    }
+
+    /// What a job does, in two statements, so that half of it could be left behind.
+    #[derive(Debug, Clone, Copy)]
+    enum Shape {
+        Small,
+        /// More than the store has room for, if there are several.
+        Large,
+        /// Fails after the first statement.
+        Failing,
+        /// Has no room, and says that all is well.
+        Careless,
+    }
+
+    fn shaped(job: i64, shape: Shape) -> Work {
+        const INSERT: &str = "INSERT INTO written VALUES (?1, zeroblob(?2))";
+        let bytes = match shape {
+            Shape::Small | Shape::Failing => 10,
+            Shape::Large => 30_000,
+            Shape::Careless => 300_000,
+        };
+        Box::new(move |desk| {
+            desk.connection.execute(INSERT, [job, bytes])?;
+            let second = match shape {
+                Shape::Failing => desk.connection.execute("INSERT INTO written VALUES (1)", []),
+                _ => desk.connection.execute(INSERT, [job, bytes]),
+            };
+            if matches!(shape, Shape::Careless) { Ok(()) } else { second.map(drop) }
+        })
+    }
+
+    /// Runs each group in a store with room for a few large jobs, and returns what each job was answered
+    /// beside how many of its two rows are on record.
+    fn run_in_a_small_store(groups: &[Vec<Shape>]) -> Vec<(Shape, Result<(), StoreError>, i64)> {
+        let mut bench = Bench::new(Patience::default());
+        let pragma =
+            |sql: &str| -> i64 { bench.owner.desk.connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+        let limit = pragma("PRAGMA page_count") + 100;
+        assert_eq!(pragma(&format!("PRAGMA max_page_count = {limit}")), limit);
+        let mut asked = Vec::new();
+        for shapes in groups {
+            for shape in shapes {
+                let job = i64::try_from(asked.len()).unwrap();
+                asked.push((*shape, bench.queue(shaped(job, *shape))));
+            }
+            while let Ok(first) = bench.owner.queue.try_recv() {
+                bench.owner.serve(first);
+            }
+        }
+        let neighbour = bench.neighbour();
+        let mut rows = neighbour.prepare("SELECT count(*) FROM written WHERE job = ?1").unwrap();
+        let answered = asked.into_iter().zip(0_i64..).map(|((shape, reply), job)| {
+            (shape, reply.blocking_recv().unwrap(), rows.query_one([job], |row| row.get(0)).unwrap())
+        });
+        answered.collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_is_answered_is_what_is_on_record(
+            groups in proptest::collection::vec(
+                proptest::collection::vec(
+                    prop_oneof![
+                        4 => Just(Shape::Small),
+                        2 => Just(Shape::Large),
+                        2 => Just(Shape::Failing),
+                        1 => Just(Shape::Careless),
+                    ],
+                    1..8,
+                ),
+                1..6,
+            )
+        ) {
+            for (shape, answer, rows) in run_in_a_small_store(&groups) {
+                let on_record = if answer.is_ok() { 2 } else { 0 };
+                prop_assert_eq!(rows, on_record, "{:?} was answered {:?}", shape, answer);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_disk_fails_its_whole_group_and_says_so() {
+        let large = [Shape::Large; 10];
+        let full = [&[Shape::Small, Shape::Failing][..], &large].concat();
+        let answers = run_in_a_small_store(&[vec![Shape::Small], full, vec![Shape::Small]]);
+        let of = |at: usize| (&answers[at].1, answers[at].2);
+        assert!(matches!(of(0), (Ok(()), 2)), "{answers:?}");
+        assert!(matches!(of(1), (Err(StoreError::Full(_)), 0)), "{answers:?}");
+        assert!(matches!(of(2), (Err(StoreError::Sql { .. }), 0)), "its own error: {answers:?}");
+        assert!(matches!(of(3), (Err(StoreError::Full(_)), 0)), "{answers:?}");
+        assert!(matches!(of(answers.len() - 1), (Ok(()), 2)), "{answers:?}");
+    }
+}

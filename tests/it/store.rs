@@ -5,12 +5,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::path::{SOON, Wired};
-use crate::support::{Gate, Output, Reply, Run, TestEnv, assert_run};
+use crate::support::{Gate, Output, Reply, Run, Running, TestEnv, assert_run};
 
 fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -186,8 +187,122 @@ fn a_store_that_has_become_read_only_is_refused() {
     let _ = wired.llmops([&["chat", "-m", "sim/echo", "hi"], &args[..]].concat()).run().expect_status(0);
     mount.make_read_only();
     assert_run!(assert_unusable(&wired, &args));
-    let listed = wired.llmops([&["calls"], &args[..]].concat()).run();
-    assert!(listed.status == 0 || (listed.status == 2 && listed.stderr.starts_with("error: ")), "{listed}");
+    assert_readable(&wired, &args);
+}
+
+/// The one call that is on record can be listed, and is in the sum.
+#[track_caller]
+fn assert_readable(wired: &Wired, args: &[&str]) {
+    let read = |command: &[&str]| wired.llmops([command, args].concat()).run().expect_status(0);
+    let calls = read(&["calls", "--format", "json"]).json();
+    assert_eq!(calls.as_array().unwrap().len(), 1, "{calls}");
+    let cost = read(&["cost", "--format", "json"]).stdout;
+    assert!(cost.contains("echo"), "{cost}");
+}
+
+#[test]
+fn what_a_killed_process_left_on_a_read_only_disk_is_read_along() {
+    let wired = Wired::unused();
+    let Some(mount) = Mount::tmpfs(wired.env.path("sealed"), "size=4m") else { return };
+    let name = "odd %41?#name.db";
+    let path = wired.env.path("sealed").join(name);
+    let args = ["--db", path.to_str().unwrap()];
+    let _ = wired.llmops([&["chat", "-m", "sim/echo", "hi"], &args[..]].concat()).run().expect_status(0);
+    let neighbour = Connection::open(&path).unwrap();
+    neighbour.execute_batch("UPDATE calls SET user = 'from the log'").unwrap();
+    let files = ["", "-wal", "-shm"].map(|end| wired.env.path("sealed").join(format!("{name}{end}")));
+    let left = files.each_ref().map(|file| fs::read(file).unwrap());
+    drop(neighbour);
+    for (file, bytes) in files.iter().zip(left) {
+        fs::write(file, bytes).unwrap();
+    }
+    mount.make_read_only();
+    assert_readable(&wired, &args);
+    let calls = wired.llmops([&["calls", "--format", "json"], &args[..]].concat()).run().json();
+    assert_eq!(calls[0]["user"], "from the log");
+}
+
+#[test]
+fn looking_makes_nothing() {
+    let env = TestEnv::new();
+    for command in ["calls", "cost"] {
+        let _ = env.llmops([command]).run().expect_status(0);
+        for run in [
+            env.llmops([command, "--db", "typo/deep/x.db"]),
+            env.llmops([command]).env("LLMOPS_DB", "typo/deep/x.db"),
+        ] {
+            let output = run.run().expect_status(2);
+            assert!(output.stderr.starts_with("error: there is no store typo/deep/x.db\nhint: "), "{output}");
+            assert_eq!(output.stderr.lines().count(), 2, "{output}");
+        }
+    }
+    assert!(!env.path("typo").exists());
+    assert!(!env.db_path().parent().unwrap().exists());
+}
+
+#[test]
+fn names_that_mean_something_to_sqlite_are_files() {
+    let env = TestEnv::new();
+    for name in [":memory:", "file:uri.db?mode=memory"] {
+        let _ = env.llmops(["chat", "-m", "sim/echo", "hi", "--db", name]).run().expect_status(0);
+        let calls = env.llmops(["calls", "--db", name, "--format", "json"]).run().expect_status(0).json();
+        assert_eq!(calls.as_array().unwrap().len(), 1, "{name}");
+        assert!(env.path(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_refused_by_its_name() {
+    let wired = Wired::unused();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        wired.env.path("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    for (path, kind) in [("/dev/null", "it is a device"), ("fifo", "it is a FIFO")] {
+        let output = assert_unusable(&wired, &["--db", path]);
+        assert!(output.stderr.contains(kind), "{output}");
+        let output = wired.llmops(["calls", "--db", path]).run().expect_status(2);
+        assert!(output.stderr.contains(kind), "{output}");
+    }
+}
+
+/// A batch of four calls whose answers have just come, while a neighbour is writing to the store.
+fn batch_beside_a_writer() -> (Wired, Running, Connection) {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let wired = Wired::to(move |_| Reply::answer("ok").gate(&held));
+    wired.env.write("prompts.txt", "one\ntwo\nthree\nfour\n");
+    let running = wired.llmops(["batch", "prompts.txt", "-o", "out.jsonl", "-j", "4"]).spawn();
+    assert!(gate.wait_until_reached_by(4, SOON));
+    let neighbour = Connection::open(wired.env.db_path()).unwrap();
+    neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
+    gate.release();
+    (wired, running, neighbour)
+}
+
+#[test]
+fn everything_is_on_record_once_a_neighbour_has_written() {
+    let (wired, running, neighbour) = batch_beside_a_writer();
+    assert!(wired.upstream.wait_for_requests(4, SOON));
+    neighbour.execute_batch("COMMIT").unwrap();
+    let _ = running.wait().expect_status(0);
+    let calls = wired.llmops(["calls", "--format", "json"]).run().expect_status(0).json();
+    assert_eq!(calls.as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_neighbour_that_never_ends_is_waited_for_once() {
+    let (wired, running, neighbour) = batch_beside_a_writer();
+    let began = Instant::now();
+    let output = running.wait();
+    assert!(began.elapsed() < Duration::from_secs(50), "not a wait for each call: {:?}", began.elapsed());
+    assert!(output.stderr.contains("is busy: ") && output.stderr.contains("\nhint: "), "{output}");
+    neighbour.execute_batch("COMMIT").unwrap();
+    assert_eq!(wired.env.read("out.jsonl").lines().count(), 4, "every answer that was bought is in OUT");
 }
 
 #[test]
