@@ -2,7 +2,7 @@
 //! do, and an exit code. This is the only place that chooses them.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::exit;
 use crate::config::ConfigError;
@@ -39,6 +39,12 @@ pub(super) enum CliError {
     /// OUT is there already.
     #[error("{} exists", .0.display())]
     OutExists(PathBuf),
+    /// Another run holds OUT.
+    #[error("{} is being written by another run", .0.display())]
+    OutBusy(PathBuf),
+    /// OUT, or standard output where there is none, could not be written on.
+    #[error("cannot write {}: {reason}{}", name_of_out(out.as_deref()), missing(*unwritten, *recorded))]
+    Out { out: Option<PathBuf>, reason: io::Error, unwritten: u64, recorded: bool },
     /// A file cannot be written.
     #[error("cannot write {}: {reason}", path.display())]
     Write { path: PathBuf, reason: io::Error },
@@ -51,6 +57,9 @@ pub(super) enum CliError {
     /// The answer came, but its record could not be written.
     #[error("the call was made, but could not be recorded: {0}")]
     Unrecorded(StoreError),
+    /// The call failed, and its record could not be written either.
+    #[error("{message}; and the call could not be recorded: {reason}")]
+    FailedUnrecorded { message: String, reason: StoreError },
     /// What was to be said cannot be: stdout is gone, or its disk is full.
     #[error("cannot write to stdout: {0}")]
     Stdout(io::Error),
@@ -73,9 +82,9 @@ impl CliError {
     /// Whether there is nobody left to read: that ends the program quietly.
     pub(super) fn is_closed_pipe(&self) -> bool {
         match self {
-            Self::Stdout(error) | Self::Batch(BatchError::Output(error)) => {
-                error.kind() == io::ErrorKind::BrokenPipe
-            }
+            Self::Stdout(error)
+            | Self::Batch(BatchError::Output(error))
+            | Self::Out { reason: error, .. } => error.kind() == io::ErrorKind::BrokenPipe,
             _ => false,
         }
     }
@@ -91,12 +100,16 @@ impl CliError {
             | Self::LineModel { .. }
             | Self::Day(_)
             | Self::OutExists(_)
+            | Self::OutBusy(_)
+            | Self::Out { out: Some(_), .. }
             | Self::Write { .. }
             | Self::NoCall(_)
             | Self::AmbiguousCall { .. } => exit::USAGE,
             Self::Call(CallError::Failed(_) | CallError::Lost)
             | Self::Batch(_)
             | Self::Unrecorded(_)
+            | Self::FailedUnrecorded { .. }
+            | Self::Out { out: None, .. }
             | Self::Stdout(_)
             | Self::System { .. } => exit::FAILED,
         }
@@ -107,9 +120,10 @@ impl CliError {
         match self {
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::Config(error) => config_hint(error),
-            Self::Store(error) | Self::Unrecorded(error) | Self::Batch(BatchError::Store(error)) => {
-                Some(store_hint(error).to_owned())
-            }
+            Self::Store(error)
+            | Self::Unrecorded(error)
+            | Self::FailedUnrecorded { reason: error, .. }
+            | Self::Batch(BatchError::Store(error)) => Some(store_hint(error).to_owned()),
             Self::Call(CallError::Refused(error))
             | Self::Batch(BatchError::Refused(error))
             | Self::LineModel { error, .. } => Some(refusal_hint(error)),
@@ -119,14 +133,34 @@ impl CliError {
                 Some("a day is a date such as 2026-11-23, or today, yesterday, week, month, 7d".into())
             }
             Self::OutExists(_) => Some("--overwrite replaces it".into()),
+            Self::OutBusy(_) => Some("wait for it to end, or name another OUT".into()),
+            Self::Out { unwritten: 1.., recorded: true, .. } => {
+                Some("`llmops calls` lists them, and `llmops calls show` has their text".into())
+            }
             Self::NoCall(_) => Some("`llmops calls` lists the newest".into()),
             Self::AmbiguousCall { .. } => Some("give more of the id".into()),
             Self::Write { .. }
+            | Self::Out { .. }
             | Self::Batch(BatchError::Output(_))
             | Self::Call(CallError::Lost)
             | Self::Stdout(_)
             | Self::System { .. } => None,
         }
+    }
+}
+
+fn name_of_out(out: Option<&Path>) -> String {
+    out.map_or_else(|| "to stdout".to_owned(), |out| out.display().to_string())
+}
+
+/// What became of the answers that were not written.
+fn missing(unwritten: u64, recorded: bool) -> String {
+    match (unwritten, recorded) {
+        (0, _) => String::new(),
+        (1, true) => "; 1 answer is on record, but not in it".to_owned(),
+        (count, true) => format!("; {count} answers are on record, but not in it"),
+        (1, false) => "; 1 answer is lost".to_owned(),
+        (count, false) => format!("; {count} answers are lost"),
     }
 }
 

@@ -6,6 +6,8 @@ mod commands;
 mod error;
 mod exit;
 mod format;
+mod limits;
+mod out;
 mod progress;
 mod session;
 mod signals;

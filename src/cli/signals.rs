@@ -1,6 +1,9 @@
-//! ^C and SIGTERM while something runs: the runner hears of each, and goes on until it has ended in order.
+//! ^C, SIGTERM and SIGHUP (a closed terminal) while something runs: the runner hears of each, and goes on
+//! until it has ended in order.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::future::pending;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::CliError;
 use super::exit;
@@ -16,6 +19,8 @@ pub(super) async fn heeding<T>(
         |kind| signal(kind).map_err(|reason| CliError::System { what: "cannot listen for signals", reason });
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
+    // What nohup has asked for stays so.
+    let mut hang_up = if hang_up_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) };
     let (mut count, mut code) = (0, None);
     tokio::pin!(work);
     loop {
@@ -23,9 +28,25 @@ pub(super) async fn heeding<T>(
             result = &mut work => return Ok((result, code)),
             _ = interrupt.recv() => exit::INTERRUPTED,
             _ = terminate.recv() => exit::TERMINATED,
+            () = heard(hang_up.as_mut()) => exit::HUNG_UP,
         };
         code = code.or(Some(came));
         count += 1;
         on_signal(count);
     }
+}
+
+/// Waits for a signal; for ever, if it is not listened for.
+async fn heard(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => pending().await,
+    }
+}
+
+/// Whether this process was started with SIGHUP ignored. Where the system does not tell, it was not.
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

@@ -46,17 +46,16 @@ pub struct AnswerReport {
     pub error: Option<CallFailure>,
 }
 
-impl From<Outcome> for AnswerReport {
-    fn from(outcome: Outcome) -> Self {
-        let Outcome { summary, completion, .. } = outcome;
-        let text = completion.as_ref().map(Completion::text).filter(|text| !text.is_empty());
+impl From<&Outcome> for AnswerReport {
+    fn from(outcome: &Outcome) -> Self {
+        let (summary, completion) = (&outcome.summary, outcome.completion.as_ref());
         Self {
             call_id: summary.id,
-            model: summary.target.model,
-            provider: summary.target.provider,
-            text,
-            tool_calls: completion.as_ref().map(Completion::tool_calls).unwrap_or_default().to_vec(),
-            finish_reason: summary.finish_reason,
+            model: summary.target.model.clone(),
+            provider: summary.target.provider.clone(),
+            text: completion.map(Completion::text).filter(|text| !text.is_empty()),
+            tool_calls: completion.map(Completion::tool_calls).unwrap_or_default().to_vec(),
+            finish_reason: summary.finish_reason.clone(),
             usage: summary.usage,
             cost_usd: summary.cost.amount,
             cost_status: summary.cost.status,
@@ -65,7 +64,7 @@ impl From<Outcome> for AnswerReport {
             cache: "none",
             attempts: summary.attempts,
             fallback_from: None,
-            error: summary.error,
+            error: summary.error.clone(),
         }
     }
 }

@@ -5,5 +5,6 @@ pub mod answer;
 pub mod batch;
 pub mod calls;
 pub mod cost;
+pub mod output;
 pub mod period;
 pub mod quote;

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
@@ -950,6 +950,113 @@ fn a_batch_that_nobody_reads_any_more_ends_quietly() {
     assert_eq!(calls.len(), wired.requests());
     assert!(calls.len() < 20, "{} calls for nobody", calls.len());
     assert!(calls.iter().any(|call| call["status"] == "ok"), "{calls:?}");
+}
+
+/// More than a pipe takes.
+fn long() -> String {
+    "long ".repeat(60_000)
+}
+
+#[test]
+fn a_reader_who_does_not_read_stops_neither_calls_nor_signals() {
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let wired = Wired::to(move |request| match &*request.last_user_text() {
+            "first" => Reply::answer(long()),
+            _ => Reply::answer("late").gate(&held),
+        });
+        wired.env.write("in.txt", "first\n".to_owned() + &"wait\n".repeat(100));
+        let mut running = wired.llmops(["batch", "in.txt", "-j", "4"]).unread().spawn();
+        running.wait_for_first_byte();
+        assert!(gate.wait_until_reached_by(3, SOON));
+        gate.release();
+        let began = Instant::now();
+        while wired.calls().len() < 4 {
+            assert!(began.elapsed() < SOON, "calls wait for the reader");
+        }
+        running.signal(signal);
+        running.wait_for_stderr("in flight");
+        let output = end_by(running, signal).expect_status(status);
+        assert!(output.stderr.contains("4 done, 0 failed"), "{output}");
+        assert!(output.stderr.contains("4 of the answers were not written"), "{output}");
+        assert_eq!((wired.requests(), wired.calls().len()), (4, 4), "{output}");
+    }
+}
+
+#[test]
+fn an_out_belongs_to_one_run_at_a_time() {
+    for more in [&[][..], &["--overwrite"]] {
+        let gate = Gate::new();
+        let wired = held(&gate);
+        wired.env.write("in.txt", "well\nwait\n");
+        let args = [&["batch", "in.txt", "-o", "out.jsonl"], more].concat();
+        let running = wired.llmops(&args).spawn();
+        assert!(gate.wait_until_reached(SOON));
+        for more in [&[][..], &["--overwrite"]] {
+            let requests = wired.requests();
+            let second = wired.llmops([&args[..4], more].concat()).run().expect_status(2);
+            assert_eq!(
+                second.stderr,
+                "error: out.jsonl is being written by another run\nhint: wait for it to end, or name another OUT\n"
+            );
+            assert_eq!(wired.requests(), requests);
+        }
+        gate.release();
+        let output = running.wait().expect_status(0);
+        assert_eq!(by_index(&wired.env.read("out.jsonl")).len(), 2, "{output}");
+    }
+}
+
+#[test]
+fn an_out_need_not_be_a_file() {
+    let wired = parrot();
+    wired.env.write("in.txt", "hi\n");
+    let _ = wired.llmops(["batch", "in.txt", "-o", "/dev/null"]).run().expect_status(0);
+    let output = wired.llmops(["batch", "in.txt", "-o", "-"]).run().expect_status(0);
+    assert_eq!(texts(&json_lines(&output.stdout)), ["hi"]);
+    assert!(!wired.env.path("-").exists());
+    let path = fifo(&wired, "answers");
+    let running = wired.llmops(["batch", "in.txt", "-o", "answers"]).spawn();
+    let answers = fs::read_to_string(path).unwrap();
+    assert_eq!(texts(&json_lines(&answers)), ["hi"]);
+    let _ = running.wait().expect_status(0);
+}
+
+#[test]
+fn an_out_that_cannot_grow_keeps_whole_lines() {
+    let answer = "x".repeat(1 << 20);
+    let wired = Wired::to(move |_| Reply::answer(&answer));
+    wired.env.write("in.txt", "hi\n".repeat(40));
+    // No file may be larger than 4 MiB, or 8 MiB, as the shell counts.
+    let run = wired.llmops(["batch", "in.txt", "-o", "out.jsonl", "-j", "2"]);
+    let output = run.after("trap '' XFSZ; ulimit -f 8192").run().expect_status(2);
+    let text = wired.env.read("out.jsonl");
+    assert!(text.ends_with('\n'), "{output}");
+    let lines = json_lines(&text).len();
+    let calls = wired.calls().len();
+    assert!(lines > 0 && calls > lines && calls < 40, "{lines} lines, {calls} calls");
+    let missing = calls - lines;
+    let (are, hint) =
+        (if missing == 1 { "answer is" } else { "answers are" }, "\nhint: `llmops calls` lists them");
+    let said = format!("; {missing} {are} on record, but not in it{hint}");
+    assert!(
+        output.stderr.contains("error: cannot write out.jsonl: ") && output.stderr.contains(&said),
+        "{output}"
+    );
+}
+
+#[test]
+fn as_many_jobs_as_files_may_be_open() {
+    let wired = parrot();
+    wired.env.write("in.txt", "hi\n".repeat(100));
+    let args = ["batch", "in.txt", "-j", "64"];
+    let _ = wired.llmops(args).after("ulimit -Sn 64").run().expect_status(0);
+    let output = wired.llmops(args).after("ulimit -n 64").run().expect_status(2);
+    assert_eq!(
+        output.stderr,
+        "error: -j 64 needs more open files than the 64 allowed here\nhint: use -j 32, or allow more with `ulimit -n 96`\n"
+    );
 }
 
 /// The store opens, is whole, and its views agree with each other.

@@ -956,7 +956,7 @@ pub fn end_by(running: Running, signal: Signal) -> Output {
     output
 }
 
-const SIGNALS: [(Signal, i32); 2] = [(Signal::INT, 130), (Signal::TERM, 143)];
+const SIGNALS: [(Signal, i32); 3] = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
 
 #[test]
 fn a_signal_ends_a_whole_call_which_may_have_cost_something() {
@@ -973,6 +973,22 @@ fn a_signal_ends_a_whole_call_which_may_have_cost_something() {
         assert_eq!((&call["cost_usd"], &call["cost_status"]), (&Value::Null, &json!("unknown")));
         assert_eq!(wired.cost()["total"]["unpriced_calls"], 1);
     }
+}
+
+#[test]
+fn a_signal_ends_an_answer_that_nobody_reads() {
+    let answer = "long ".repeat(60_000);
+    let wired = Wired::to(move |_| Reply::answer(&answer));
+    for (signal, status) in SIGNALS {
+        for command in ["chat", "stream"] {
+            let mut running = wired.llmops([command, "hi"]).unread().spawn();
+            running.wait_for_first_byte();
+            let output = end_by(running, signal).expect_status(status);
+            assert_eq!(output.stderr, "", "{output}");
+        }
+    }
+    assert_eq!(wired.calls().len(), wired.requests());
+    assert!(wired.calls().iter().filter(|call| call["command"] == "chat").all(|call| call["status"] == "ok"));
 }
 
 #[test]

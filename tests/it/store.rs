@@ -382,6 +382,25 @@ fn an_answer_that_cannot_be_recorded_is_printed_all_the_same() {
 }
 
 #[test]
+fn a_failed_call_that_cannot_be_recorded_says_both() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let wired = Wired::to(move |_| Reply::error(400, "bad").gate(&held));
+    let Some(_mount) = Mount::tmpfs(wired.env.path("small"), "size=2m") else { return };
+    let running = wired.llmops(["stream", &noise(1, 60_000), "--db", "small/store.db"]).spawn();
+    assert!(gate.wait_until_reached(SOON));
+    let mut ballast = fs::File::create(wired.env.path("small/ballast")).unwrap();
+    while std::io::Write::write_all(&mut ballast, &[7; 4096]).is_ok() {}
+    gate.release();
+    let output = running.wait().expect_status(1);
+    let error = output.stderr.lines().next().unwrap();
+    assert!(
+        error.contains("answered 400") && error.contains("; and the call could not be recorded: "),
+        "{output}"
+    );
+}
+
+#[test]
 fn many_processes_can_make_a_new_store_at_once() {
     for count in [2, 8] {
         let env = TestEnv::new();

@@ -1,7 +1,7 @@
 //! `llmops batch`: files of prompts, answered in parallel.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,12 +16,13 @@ use crate::cli::error::CliError;
 use crate::cli::progress::Progress;
 use crate::cli::signals::heeding;
 use crate::cli::ui::{Ui, seconds, thousands};
-use crate::cli::{exit, format, session};
+use crate::cli::{exit, format, limits, out, session};
 use crate::domain::call::Origin;
 use crate::ops::batch::input::{self, Checked, Source};
 use crate::ops::batch::item::LineFormat;
 use crate::ops::batch::report::Summary;
 use crate::ops::batch::run::{BatchError, BatchOptions, Ended, run as run_batch};
+use crate::ops::output::Output;
 use crate::ops::quote::Quote;
 use crate::pipeline::{CallContext, Pipeline};
 
@@ -40,14 +41,18 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
         return dry_run(ui, &pipeline, &context, sources, args.limit);
     }
     check_models(&pipeline, &context, &checked)?;
-    let mut out = open_out(args.out.as_deref(), args.overwrite)?;
+    limits::make_room(args.jobs)?;
+    let out = match out_of(args) {
+        Some(path) => out::open(path, args.overwrite)?,
+        None => out::stdout(),
+    };
     let summary = args.summary.as_deref().map(open_summary).transpose()?;
     let runtime = session::runtime()?;
     let (ended, signal) =
-        runtime.block_on(send(ui, pipeline, context, sources, args, checked.total, &mut *out))?;
+        runtime.block_on(send(ui, pipeline, context, sources, args, checked.total, &out))?;
     // Not waited for: the reading of a terminal may still hang.
     runtime.shutdown_background();
-    report(ui, args, ended, signal, summary)
+    report(ui, args, global, ended, signal, summary)
 }
 
 /// Sends everything, and returns when all calls are on the books.
@@ -58,12 +63,12 @@ async fn send(
     sources: Vec<Source>,
     args: &BatchArgs,
     total: Option<u64>,
-    out: &mut dyn Write,
+    out: &Output,
 ) -> Result<(Ended, Option<u8>), CliError> {
     let (stop, cancel) = (CancellationToken::new(), context.cancel.clone());
     let options =
         BatchOptions { jobs: usize::try_from(args.jobs).unwrap_or(usize::MAX), total, stop: stop.clone() };
-    let shares_terminal = args.out.is_none() && io::stdout().is_terminal();
+    let shares_terminal = out_of(args).is_none() && io::stdout().is_terminal();
     let mut progress = Progress::new(ui, total, shares_terminal);
     let mut show = |tally: &_| progress.show(tally);
     let lines = input::read(sources, args.limit);
@@ -84,26 +89,29 @@ async fn send(
 
 /// Refuses files that must not be written to, before anything else is done.
 fn check_files(args: &BatchArgs) -> Result<(), CliError> {
-    for (target, what) in [(&args.out, "the answers"), (&args.summary, "the summary")] {
+    let (out, summary) = (out_of(args), args.summary.as_deref());
+    for (target, what) in [(out, "the answers"), (summary, "the summary")] {
         let Some(target) = target else { continue };
         if args.files.iter().any(|file| is_same_file(file, target)) {
             let message = format!("{} is the input", target.display());
             return Err(CliError::usage(message, format!("write {what} to another file")));
         }
     }
-    if let (Some(out), Some(summary)) = (&args.out, &args.summary)
+    if let (Some(out), Some(summary)) = (out, summary)
         && is_same_file(out, summary)
     {
         let message = format!("{} cannot hold both the answers and the summary", out.display());
         return Err(CliError::usage(message, "write the summary to another file"));
     }
-    match &args.out {
-        // What is not a regular file, such as /dev/null, holds nothing that could be lost.
-        Some(out) if out.is_file() && !args.overwrite && !args.call.dry_run => {
-            Err(CliError::OutExists(out.clone()))
-        }
+    match out {
+        Some(out) if !args.call.dry_run => out::check(out, args.overwrite),
         _ => Ok(()),
     }
+}
+
+/// OUT; none if it is standard output.
+fn out_of(args: &BatchArgs) -> Option<&Path> {
+    args.out.as_deref().filter(|out| *out != Path::new("-"))
 }
 
 /// Whether two paths lead to one file, which need not exist yet.
@@ -137,26 +145,6 @@ fn note_unused(ui: &Ui, unused: &BTreeSet<String>) {
     }
 }
 
-fn open_out(out: Option<&Path>, overwrite: bool) -> Result<Box<dyn Write>, CliError> {
-    let Some(path) = out else {
-        return Ok(Box::new(io::stdout()));
-    };
-    let mut options = OpenOptions::new();
-    options.write(true);
-    if overwrite {
-        options.create(true).truncate(true)
-    } else {
-        options.create_new(true)
-    };
-    match options.open(path) {
-        Ok(file) => Ok(Box::new(file)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(CliError::OutExists(path.to_owned()))
-        }
-        Err(reason) => Err(CliError::Write { path: path.to_owned(), reason }),
-    }
-}
-
 /// Opened before the first call, so that it cannot fail after the last.
 fn open_summary(path: &Path) -> Result<File, CliError> {
     File::create(path).map_err(|reason| CliError::Write { path: path.to_owned(), reason })
@@ -185,21 +173,30 @@ fn dry_run(
 fn report(
     ui: &Ui,
     args: &BatchArgs,
+    global: &GlobalArgs,
     ended: Ended,
     signal: Option<u8>,
     file: Option<File>,
 ) -> Result<u8, CliError> {
-    let Ended { summary, error } = ended;
+    let Ended { summary, unwritten, error } = ended;
     let closed =
         matches!(&error, Some(BatchError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe);
     if !closed {
-        ui.note(&describe(&summary, args.out.as_deref()));
+        ui.note(&describe(&summary, out_of(args)));
+    }
+    let failed = matches!(&error, Some(BatchError::Output(_)));
+    if unwritten > 0 && !failed {
+        ui.note(&format!("{} of the answers were not written: nobody read them", thousands(unwritten)));
     }
     if let (Some(path), Some(mut file)) = (&args.summary, file) {
         let written = file.write_all(format::json(&summary).as_bytes());
         written.map_err(|reason| CliError::Write { path: path.clone(), reason })?;
     }
     match (error, signal) {
+        (Some(BatchError::Output(reason)), _) => {
+            let out = out_of(args).map(Path::to_owned);
+            Err(CliError::Out { out, reason, unwritten, recorded: !global.no_log })
+        }
         (Some(error), _) => Err(CliError::Batch(error)),
         (None, Some(code)) => Ok(code),
         (None, None) if summary.failed > 0 => Ok(exit::SOME_FAILED),

@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::question::Asked;
 use super::quote::QuoteForm;
 use super::{question, quote};
 use crate::cli::args::{ChatArgs, ChatFormat, GlobalArgs};
 use crate::cli::error::CliError;
 use crate::cli::signals::heeding;
-use crate::cli::ui::{Ui, print};
-use crate::cli::{exit, format, session};
+use crate::cli::ui::Ui;
+use crate::cli::{format, out, session};
 use crate::domain::call::Origin;
 use crate::domain::request::ChatRequest;
 use crate::ops::answer::AnswerReport;
-use crate::pipeline::{CallContext, CallError, Outcome, Pipeline};
+use crate::pipeline::{CallContext, Outcome, Pipeline};
 
 pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let request = question::request(&args.question)?;
+    let request = question::request(ui, &args.question)?;
     let context = session::context(Origin::Chat, &args.call, ui, CancellationToken::new())?;
     let pipeline = session::pipeline(global, &args.call)?;
     if args.call.dry_run {
@@ -28,38 +29,36 @@ pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
         return quote::show_one(ui, &pipeline, request, &context, form);
     }
     let runtime = session::runtime()?;
-    let (asked, signal) = runtime.block_on(ask(pipeline, request, context))?;
-    let outcome = asked?;
-    question::describe(ui, &outcome.summary);
-    match signal {
-        Some(code) if !outcome.is_whole() => Ok(code),
-        _ => show(outcome, args.format),
-    }
+    let (asked, signal) = runtime.block_on(ask(pipeline, request, context, args.format))?;
+    question::conclude(ui, asked, signal)
 }
 
+/// Asks, and prints a whole answer.
 async fn ask(
     pipeline: Pipeline,
     request: ChatRequest,
     context: CallContext,
-) -> Result<(Result<Outcome, CallError>, Option<u8>), CliError> {
-    let cancel = context.cancel.clone();
-    let heard = heeding(pipeline.ask(request, context), |_| cancel.cancel()).await;
+    format: ChatFormat,
+) -> Result<(Result<Asked, CliError>, Option<u8>), CliError> {
+    let (out, cancel) = (out::stdout(), context.cancel.clone());
+    let work = async {
+        let outcome = pipeline.ask(request, context).await?;
+        let shown =
+            if outcome.is_whole() { out.write(show(&outcome, format), &cancel).await } else { Ok(()) };
+        Ok(Asked { outcome, shown })
+    };
+    let heard = heeding(work, |_| cancel.cancel()).await;
     pipeline.finish().await;
     heard
 }
 
-fn show(mut outcome: Outcome, format: ChatFormat) -> Result<u8, CliError> {
-    if !outcome.is_whole() {
-        return Err(CallError::Failed(Box::new(outcome)).into());
-    }
-    let recorded = std::mem::replace(&mut outcome.recorded, Ok(()));
+fn show(outcome: &Outcome, format: ChatFormat) -> Vec<u8> {
     let report = AnswerReport::from(outcome);
-    print(&match format {
+    let text = match format {
         ChatFormat::Json => format::json(&report),
         ChatFormat::Text => text(&report),
-    })?;
-    recorded.map_err(CliError::Unrecorded)?;
-    Ok(exit::DONE)
+    };
+    text.into_bytes()
 }
 
 /// The answer's text, and its tool calls as JSON, a line each.

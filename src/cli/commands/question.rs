@@ -1,17 +1,25 @@
-//! What `chat` and `stream` have in common: the question, and the line about a finished call.
+//! What `chat` and `stream` have in common: the question, and what is said when its call has ended.
 
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::cli::args::QuestionArgs;
 use crate::cli::error::CliError;
+use crate::cli::exit;
 use crate::cli::ui::{Ui, seconds, stdin_is_terminal, thousands};
 use crate::domain::call::CallSummary;
 use crate::domain::money::Money;
 use crate::domain::request::ChatRequest;
+use crate::pipeline::{CallError, Outcome};
+
+/// Whoever waits this long for the end of standard input may not know that it is read.
+const LONG_READ: Duration = Duration::from_secs(3);
 
 /// The request for a question: piped standard input comes first, then the question.
-pub(super) fn request(question: &QuestionArgs) -> Result<ChatRequest, CliError> {
-    let piped = if question.no_stdin || stdin_is_terminal() { String::new() } else { read_stdin()? };
+pub(super) fn request(ui: &Arc<Ui>, question: &QuestionArgs) -> Result<ChatRequest, CliError> {
+    let piped = if question.no_stdin || stdin_is_terminal() { String::new() } else { read_stdin(ui)? };
     let question = question.text.as_deref().unwrap_or_default().trim();
     let prompt = match (piped.trim().is_empty(), question.is_empty()) {
         (true, true) => {
@@ -24,11 +32,18 @@ pub(super) fn request(question: &QuestionArgs) -> Result<ChatRequest, CliError> 
     Ok(ChatRequest::from_prompt(prompt))
 }
 
-fn read_stdin() -> Result<String, CliError> {
+fn read_stdin(ui: &Arc<Ui>) -> Result<String, CliError> {
+    let (done, waiting) = mpsc::channel::<()>();
+    let ui = Arc::clone(ui);
+    std::thread::spawn(move || {
+        if waiting.recv_timeout(LONG_READ) == Err(mpsc::RecvTimeoutError::Timeout) {
+            ui.note("reading standard input (-n leaves it alone)");
+        }
+    });
     let mut bytes = Vec::new();
-    io::stdin()
-        .read_to_end(&mut bytes)
-        .map_err(|reason| CliError::System { what: "cannot read standard input", reason })?;
+    let read = io::stdin().read_to_end(&mut bytes);
+    drop(done);
+    read.map_err(|reason| CliError::System { what: "cannot read standard input", reason })?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to() + 1;
         CliError::usage(
@@ -38,8 +53,43 @@ fn read_stdin() -> Result<String, CliError> {
     })
 }
 
+/// A call that has ended, and what came of printing it.
+pub(super) struct Asked {
+    pub(super) outcome: Outcome,
+    pub(super) shown: io::Result<()>,
+}
+
+/// The exit code or the error of a call, which `signal` may have ended.
+pub(super) fn conclude(ui: &Ui, asked: Result<Asked, CliError>, signal: Option<u8>) -> Result<u8, CliError> {
+    let Asked { mut outcome, shown } = match (asked, signal) {
+        (Ok(asked), _) => asked,
+        (Err(_), Some(code)) => return Ok(code),
+        (Err(error), None) => return Err(error),
+    };
+    describe(ui, &outcome.summary);
+    let whole = outcome.is_whole();
+    let given_up = shown.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted);
+    let stopped = signal.filter(|_| !whole || given_up);
+    if stopped.is_none() {
+        shown.map_err(CliError::Stdout)?;
+    }
+    let error = match (std::mem::replace(&mut outcome.recorded, Ok(())), whole) {
+        (Err(reason), true) => CliError::Unrecorded(reason),
+        (Err(reason), false) => CliError::FailedUnrecorded { message: outcome.message().to_owned(), reason },
+        (Ok(()), false) if stopped.is_none() => CallError::Failed(Box::new(outcome)).into(),
+        (Ok(()), _) => return Ok(stopped.unwrap_or(exit::DONE)),
+    };
+    match stopped {
+        Some(code) => {
+            ui.report(&error);
+            Ok(code)
+        }
+        None => Err(error),
+    }
+}
+
 /// With `-v`, what a call came to.
-pub(super) fn describe(ui: &Ui, call: &CallSummary) {
+fn describe(ui: &Ui, call: &CallSummary) {
     let tokens = call.usage.map_or_else(
         || "tokens unknown".to_owned(),
         |usage| {

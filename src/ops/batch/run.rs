@@ -1,6 +1,7 @@
 //! The run: up to `jobs` items in flight, each a call through the pipeline, its line written when it ends.
+//! An item whose line waits for a slow reader is still in flight, so that memory does not grow.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::input::{InputError, Line};
 use super::item::Item;
 use super::report::{ItemReport, Summary, Tally};
+use crate::ops::output::Output;
 use crate::pipeline::{CallContext, CallError, Notice, Pipeline, RefusedCall};
 use crate::store::StoreError;
 
@@ -31,7 +33,7 @@ pub struct BatchOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
     /// The output cannot be written.
-    #[error("cannot write the output: {0}")]
+    #[error("cannot write the answers: {0}")]
     Output(io::Error),
     /// The input cannot be read further.
     #[error(transparent)]
@@ -49,6 +51,8 @@ pub enum BatchError {
 pub struct Ended {
     /// What was done.
     pub summary: Summary,
+    /// Whole answers among it that were not written.
+    pub unwritten: u64,
     /// What ended it early.
     pub error: Option<BatchError>,
 }
@@ -56,8 +60,8 @@ pub struct Ended {
 /// A run under way.
 struct Run<'a> {
     context: CallContext,
-    out: &'a mut dyn Write,
-    writable: bool,
+    /// Whole answers that were written.
+    written: u64,
     on_change: &'a mut dyn FnMut(&Tally),
     tally: Tally,
     retries: Retries,
@@ -74,7 +78,7 @@ pub async fn run(
     context: CallContext,
     mut lines: mpsc::Receiver<Result<Line, InputError>>,
     options: BatchOptions,
-    out: &mut dyn Write,
+    out: &Output,
     on_change: &mut dyn FnMut(&Tally),
 ) -> Ended {
     let began = Instant::now();
@@ -82,26 +86,29 @@ pub async fn run(
     let stop = options.stop.clone();
     let mut run = Run {
         context: counting(context, Arc::clone(&retries)),
-        out,
-        writable: true,
+        written: 0,
         on_change,
         tally: Tally::of(options.total),
         retries,
         error: None,
         stop: options.stop,
     };
-    let mut flying = FuturesUnordered::new();
+    let (mut calls, mut writes) = (FuturesUnordered::new(), FuturesUnordered::new());
     let mut second = interval(Duration::from_secs(1));
     let (mut started, mut more) = (0, true);
-    while more || !flying.is_empty() {
-        let room = more && flying.len() < options.jobs && !stop.is_cancelled();
+    while more || !calls.is_empty() || !writes.is_empty() {
+        let room = more && calls.len() + writes.len() < options.jobs && !stop.is_cancelled();
         tokio::select! {
             biased;
             () = stop.cancelled(), if more => more = false,
-            Some((item, ended)) = flying.next() => run.end(&item, ended),
+            Some((item, ended)) = calls.next() => {
+                run.end(&item, ended);
+                writes.push(write(out, item, run.context.cancel.clone()));
+            }
+            Some((whole, written)) = writes.next() => run.wrote(whole, written),
             line = lines.recv(), if room => match line {
                 Some(Ok(line)) => {
-                    flying.push(answer(pipeline, run.context.clone(), started, line));
+                    calls.push(answer(pipeline, run.context.clone(), started, line));
                     started += 1;
                 }
                 Some(Err(error)) => run.fail(BatchError::Input(error)),
@@ -110,7 +117,22 @@ pub async fn run(
             _ = second.tick() => (run.on_change)(&run.tally),
         }
     }
-    Ended { error: run.error.take(), summary: run.tally.summary(began.elapsed()) }
+    let unwritten = run.tally.done - run.written;
+    Ended { unwritten, error: run.error.take(), summary: run.tally.summary(began.elapsed()) }
+}
+
+/// Writes an item's line. Returns whether it has a whole answer, too.
+async fn write(out: &Output, item: ItemReport, cancel: CancellationToken) -> (bool, io::Result<()>) {
+    let line = serde_json::to_vec(&item).map(|mut line| {
+        line.push(b'\n');
+        line
+    });
+    let whole = item.error.is_none();
+    drop(item);
+    match line {
+        Ok(line) => (whole, out.write(line, &cancel).await),
+        Err(error) => (whole, Err(error.into())),
+    }
 }
 
 /// One item, to its end.
@@ -156,27 +178,24 @@ impl Run<'_> {
     fn end(&mut self, item: &ItemReport, ended: Result<(), BatchError>) {
         self.tally.add(item);
         self.tally.retries.clone_from(&self.retries.lock().unwrap_or_else(PoisonError::into_inner));
-        // After a failed write every further line would be torn or out of place.
-        if self.writable
-            && let Err(error) = self.write(item)
-        {
-            self.writable = false;
-            if error.kind() == io::ErrorKind::BrokenPipe {
-                self.context.cancel.cancel();
-            }
-            self.fail(BatchError::Output(error));
-        }
         if let Err(error) = ended {
             self.fail(error);
         }
         (self.on_change)(&self.tally);
     }
 
-    fn write(&mut self, item: &ItemReport) -> io::Result<()> {
-        let mut line = serde_json::to_vec(item)?;
-        line.push(b'\n');
-        self.out.write_all(&line)?;
-        self.out.flush()
+    fn wrote(&mut self, whole: bool, written: io::Result<()>) {
+        match written {
+            Ok(()) => self.written += u64::from(whole),
+            // Whoever told everything to stop knows why.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                if error.kind() == ErrorKind::BrokenPipe {
+                    self.context.cancel.cancel();
+                }
+                self.fail(BatchError::Output(error));
+            }
+        }
     }
 
     /// Going on would be wrong: no further item is started.

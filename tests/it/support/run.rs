@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
@@ -22,6 +22,7 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 pub struct Run {
     command: Command,
     stdin: Input,
+    unread: bool,
     root: PathBuf,
 }
 
@@ -33,7 +34,7 @@ enum Input {
 
 impl Run {
     pub(super) fn new(command: Command, root: PathBuf) -> Self {
-        Self { command, stdin: Input::Nothing, root }
+        Self { command, stdin: Input::Nothing, unread: false, root }
     }
 
     /// One more environment variable.
@@ -61,6 +62,25 @@ impl Run {
     #[must_use]
     pub fn open_stdin(mut self) -> Self {
         self.stdin = Input::Open;
+        self
+    }
+
+    /// Leaves stdout to a reader who never reads: once the pipe is full, nothing more goes in.
+    #[must_use]
+    pub fn unread(mut self) -> Self {
+        self.unread = true;
+        self
+    }
+
+    /// What a shell does first: limits, ignored signals.
+    #[must_use]
+    pub fn after(mut self, shell: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\"")).env_clear();
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        let set = self.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        command.envs(set).current_dir(self.command.get_current_dir().unwrap());
+        self.command = command;
         self
     }
 
@@ -94,9 +114,16 @@ impl Run {
             thread::spawn(move || drop(pipe.write_all(&bytes)));
         }
         let args = self.command.get_args();
+        let stdout = child.stdout.take().unwrap();
+        let (stdout, unread) = if self.unread {
+            (Capture::of(std::io::empty()), Some(stdout))
+        } else {
+            (Capture::of(stdout), None)
+        };
         Running {
             watchdog: Some(Watchdog::over(Pid::from_child(&child))),
-            stdout: Capture::of(child.stdout.take().unwrap()),
+            stdout,
+            unread,
             stderr: Capture::of(child.stderr.take().unwrap()),
             stdin,
             line_start: 0,
@@ -112,6 +139,7 @@ pub struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Capture,
+    unread: Option<ChildStdout>,
     stderr: Capture,
     line_start: usize,
     watchdog: Option<Watchdog>,
@@ -134,6 +162,13 @@ impl Running {
     /// Ends the stdin that [`Run::open_stdin`] left open.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
+    }
+
+    /// Reads the first byte of a stdout that is not read otherwise: from then on a write of more than the
+    /// pipe takes hangs.
+    pub fn wait_for_first_byte(&mut self) {
+        let pipe = self.unread.as_mut().expect("stdout is not read");
+        pipe.read_exact(&mut [0]).unwrap();
     }
 
     /// The next line of stdout, waiting for it; none at the end of the output.
