@@ -37,8 +37,9 @@ const MARCH: [Spent; 5] = [
 /// A home whose store was made by the program and holds this and nothing else.
 fn home(spend: &[Spent]) -> TestEnv {
     let env = TestEnv::new();
-    let _ = env.llmops(["calls"]).run().expect_status(0);
+    let _ = env.llmops(["chat", "-m", "sim/echo", "hi"]).run().expect_status(0);
     let store = Connection::open(env.db_path()).unwrap();
+    store.execute("DELETE FROM spend", []).unwrap();
     for Spent { at, model, calls, tokens, nanos, unpriced } in spend {
         let (provider, model) = model.split_once('/').unwrap();
         let insert = "INSERT INTO spend (quarter, provider, model, calls, input_tokens, cached_input_tokens, output_tokens,
