@@ -13,6 +13,7 @@ mod session;
 mod signals;
 mod table;
 mod ui;
+mod usage;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,11 +28,7 @@ use ui::Ui;
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Where even this cannot be printed there is nowhere left to say so.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
-        }
+        Err(error) => return refuse(&error),
     };
     let ui = Arc::new(Ui::new(&cli.global));
     let result = run(cli, &ui);
@@ -39,6 +36,16 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => ExitCode::from(ui.report(&error)),
     }
+}
+
+/// Shows help, or what is wrong with the arguments.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if let Some(error) = usage::error(error) {
+        return ExitCode::from(Ui::without_options().report(&error));
+    }
+    // Where even this cannot be printed there is nowhere left to say so.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE })
 }
 
 fn run(cli: Cli, ui: &Arc<Ui>) -> Result<u8, CliError> {

@@ -1,51 +1,161 @@
-//! Tables: aligned columns that fit the terminal, plain where there is none.
+//! Tables: aligned columns that fit the terminal, plain where there is none. What does not fit loses its
+//! less important columns before anything is wrapped, and only words are ever wrapped.
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
+use console::measure_text_width;
 
 use super::ui::{Ui, width};
 
+/// Blanks between columns.
+const GAP: usize = 2;
+
 /// A column.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Column {
+pub(super) struct Column {
+    name: &'static str,
+    right: bool,
+    whole: bool,
+    extra: u8,
+}
+
+impl Column {
     /// Words, to the left.
-    Text(&'static str),
-    /// Numbers, to the right.
-    Number(&'static str),
+    pub(super) const fn text(name: &'static str) -> Self {
+        Self { name, right: false, whole: false, extra: 0 }
+    }
+
+    /// Numbers, to the right, which are never wrapped.
+    pub(super) const fn number(name: &'static str) -> Self {
+        Self { name, right: true, whole: true, extra: 0 }
+    }
+
+    /// The column is never wrapped.
+    pub(super) const fn whole(self) -> Self {
+        Self { whole: true, ..self }
+    }
+
+    /// The column is left out where there is no room: the highest rank goes first.
+    pub(super) const fn extra(self, rank: u8) -> Self {
+        Self { extra: rank, ..self }
+    }
 }
 
 /// A table of these rows, ending with a newline.
-pub(super) fn render(ui: &Ui, columns: &[Column], rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    match width() {
-        Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
-        None => table.set_content_arrangement(ContentArrangement::Disabled),
-    };
-    let cell = |column: &Column, text: String| {
-        let alignment = match column {
-            Column::Text(_) => CellAlignment::Left,
-            Column::Number(_) => CellAlignment::Right,
-        };
-        Cell::new(text).set_alignment(alignment)
-    };
-    table.set_header(columns.iter().map(|column| {
-        let (Column::Text(name) | Column::Number(name)) = column;
-        cell(column, (*name).to_owned())
-    }));
-    for row in rows {
-        table.add_row(columns.iter().zip(row).map(|(column, text)| cell(column, text)));
-    }
-    table.column_iter_mut().for_each(|column| {
-        column.set_padding((0, 2));
-    });
+pub(super) fn render(ui: &Ui, columns: &[Column], rows: &[Vec<String>]) -> String {
     let mut text = String::new();
-    for (number, line) in table.lines().enumerate() {
-        let line = line.trim_end();
+    for (number, line) in lines(columns, rows, width().map(usize::from)).into_iter().enumerate() {
         // Styled after the widths are settled, so that escapes do not count.
-        let line = if number == 0 { ui.style().bold().apply_to(line).to_string() } else { line.to_owned() };
+        let line = if number == 0 { ui.style().bold().apply_to(line).to_string() } else { line };
         text.push_str(&line);
         text.push('\n');
     }
     text
+}
+
+fn lines(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
+    let naturals: Vec<usize> = (0..columns.len()).map(|at| natural(columns, rows, at)).collect();
+    let shown = fitting(columns, &naturals, width);
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    match width {
+        // The gap behind the last column is not seen.
+        Some(width) => table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(u16::try_from(width + GAP).unwrap_or(u16::MAX)),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
+    let cell = |at: usize, text: &str| {
+        let alignment = if columns[at].right { CellAlignment::Right } else { CellAlignment::Left };
+        Cell::new(text).set_alignment(alignment)
+    };
+    table.set_header(shown.iter().map(|at| cell(*at, columns[*at].name)));
+    for row in rows {
+        table.add_row(shown.iter().map(|at| cell(*at, row.get(*at).map_or("", String::as_str))));
+    }
+    for (column, at) in table.column_iter_mut().zip(&shown) {
+        column.set_padding((0, 2));
+        column.set_constraint(if columns[*at].whole {
+            ColumnConstraint::ContentWidth
+        } else {
+            let word = columns[*at].name.split(' ').map(measure_text_width).max().unwrap_or_default();
+            ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(word + GAP).unwrap_or(u16::MAX)))
+        });
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// The width of a column that is not wrapped.
+fn natural(columns: &[Column], rows: &[Vec<String>], at: usize) -> usize {
+    let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| measure_text_width(cell));
+    cells.max().unwrap_or_default().max(measure_text_width(columns[at].name))
+}
+
+/// The columns that are shown.
+fn fitting(columns: &[Column], naturals: &[usize], width: Option<usize>) -> Vec<usize> {
+    let mut shown: Vec<usize> = (0..columns.len()).collect();
+    let Some(width) = width else { return shown };
+    while shown.iter().map(|at| naturals[*at] + GAP).sum::<usize>() > width + GAP {
+        let least = shown.iter().copied().max_by_key(|at| columns[*at].extra);
+        match least.filter(|at| columns[*at].extra > 0) {
+            Some(least) => shown.retain(|at| *at != least),
+            None => break,
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 5] = [
+        Column::text("Call").whole(),
+        Column::text("Command").extra(2),
+        Column::text("Model"),
+        Column::number("Max output").extra(1),
+        Column::number("Cost"),
+    ];
+
+    fn table(width: Option<usize>) -> Vec<String> {
+        let row = |cells: [&str; 5]| cells.map(str::to_owned).to_vec();
+        let rows = [
+            row(["019ab3c4-0000", "batch", "openai/gpt-5.4-nano with a long name", "128,000", "$0.000012"]),
+            row(["019ab3c4-0001", "chat", "sim/echo", "?", "$0"]),
+        ];
+        lines(&COLUMNS, &rows, width)
+    }
+
+    #[test]
+    fn with_room_everything_is_on_a_line() {
+        let wide = [
+            "Call           Command  Model                                 Max output       Cost",
+            "019ab3c4-0000  batch    openai/gpt-5.4-nano with a long name     128,000  $0.000012",
+            "019ab3c4-0001  chat     sim/echo                                       ?         $0",
+        ];
+        assert_eq!(table(None), wide);
+        assert_eq!(table(Some(120)), wide);
+        assert_eq!(table(Some(83)), wide);
+    }
+
+    #[test]
+    fn without_room_extra_columns_go_first_and_then_words_are_wrapped() {
+        assert_eq!(
+            table(Some(82))[0],
+            "Call           Model                                 Max output       Cost"
+        );
+        assert_eq!(
+            table(Some(60)),
+            [
+                "Call           Model                                 Cost",
+                "019ab3c4-0000  openai/gpt-5.4-nano with a long  $0.000012",
+                "               name",
+                "019ab3c4-0001  sim/echo                                $0",
+            ]
+        );
+        for width in 20..60 {
+            assert!(table(Some(width))[0].split_whitespace().eq(["Call", "Model", "Cost"]), "{width}");
+            assert!(table(Some(width))[1].starts_with("019ab3c4-0000  "), "{width}");
+        }
+    }
 }

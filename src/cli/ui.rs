@@ -1,18 +1,23 @@
 //! Talking to the user: results go to stdout, everything else to stderr.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use console::{Style, Term};
 use indicatif::ProgressBar;
 
 use super::args::{ColorWhen, GlobalArgs};
 use super::error::CliError;
+use crate::domain::name::Target;
 use crate::pipeline::Notice;
 
 /// A wait longer than this is worth a line even without `-v`.
 const LONG_WAIT: Duration = Duration::from_secs(3);
+
+/// How often it is worth one, for each target.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// What is left of a table's width where the terminal does not tell.
 const USUAL_WIDTH: u16 = 80;
@@ -26,6 +31,8 @@ pub(super) struct Ui {
     color_err: bool,
     /// A progress bar that lines on stderr must not run into.
     bar: Mutex<Option<ProgressBar>>,
+    /// When a long wait for a target was last said.
+    waits: Mutex<HashMap<Target, Instant>>,
 }
 
 impl Ui {
@@ -35,13 +42,26 @@ impl Ui {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
         };
-        // `console` knows NO_COLOR, CLICOLOR and TERM=dumb.
+        let usual = Self::without_options();
         Self {
             quiet: global.quiet,
             verbose: global.verbose,
-            color_out: color(console::colors_enabled()),
-            color_err: color(console::colors_enabled_stderr()),
+            color_out: color(usual.color_out),
+            color_err: color(usual.color_err),
+            ..usual
+        }
+    }
+
+    /// For the time before the options are known.
+    pub(super) fn without_options() -> Self {
+        // `console` knows NO_COLOR, CLICOLOR and TERM=dumb.
+        Self {
+            quiet: false,
+            verbose: 0,
+            color_out: console::colors_enabled(),
+            color_err: console::colors_enabled_stderr(),
             bar: Mutex::new(None),
+            waits: Mutex::default(),
         }
     }
 
@@ -67,15 +87,26 @@ impl Ui {
     /// Says what happens on the way of a call.
     pub(super) fn notice(&self, notice: &Notice) {
         match notice {
-            Notice::Retrying { failure, wait, .. } => {
+            Notice::Retrying { target, failure, wait } => {
                 let line = format!("{}; trying again in {}", failure.message, seconds(*wait));
-                if *wait >= LONG_WAIT {
+                if self.verbose == 0 && *wait >= LONG_WAIT && self.is_news(target) {
                     self.note(&line);
                 } else {
                     self.detail(&line);
                 }
             }
         }
+    }
+
+    /// Whether nothing was said about a long wait for this target lately: many calls wait for one server.
+    fn is_news(&self, target: &Target) -> bool {
+        let Ok(mut waits) = self.waits.lock() else { return true };
+        let now = Instant::now();
+        let news = waits.get(target).is_none_or(|last| now.duration_since(*last) >= SAY_AGAIN);
+        if news {
+            waits.insert(target.clone(), now);
+        }
+        news
     }
 
     /// Shows an error and returns the exit code.

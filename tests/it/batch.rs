@@ -952,6 +952,30 @@ fn a_batch_that_nobody_reads_any_more_ends_quietly() {
     assert!(calls.iter().any(|call| call["status"] == "ok"), "{calls:?}");
 }
 
+#[test]
+fn many_calls_that_wait_for_one_server_say_so_once() {
+    let wired = Wired::always(Reply::error(429, "slow_down").header("retry-after", "60"));
+    for (more, said) in [(&[][..], 1), (&["-v"], 8)] {
+        wired.env.write("in.txt", "hi\n".repeat(8));
+        let args = [&["batch", "in.txt", "-j", "8"], more].concat();
+        let before = wired.requests();
+        let running = wired.llmops(args).spawn();
+        let began = Instant::now();
+        while wired.requests() < before + 8 {
+            assert!(began.elapsed() < SOON);
+        }
+        if said > 1 {
+            running.wait_for_stderr_times("trying again in", said);
+        } else {
+            running.wait_for_stderr("trying again in");
+        }
+        running.signal(Signal::INT);
+        running.wait_for_stderr("in flight");
+        let output = end_by(running, Signal::INT).expect_status(130);
+        assert_eq!(output.stderr.matches("trying again in").count(), said, "{output}");
+    }
+}
+
 /// More than a pipe takes.
 fn long() -> String {
     "long ".repeat(60_000)

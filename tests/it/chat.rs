@@ -220,6 +220,15 @@ fn standard_input_is_left_alone_with_n() {
 }
 
 #[test]
+fn whoever_waits_for_standard_input_is_told() {
+    let env = TestEnv::new();
+    let mut running = echo(&env, &["chat", "question"]).open_stdin().spawn();
+    assert_eq!(running.wait_for_stderr("standard input"), "reading standard input (-n leaves it alone)");
+    running.close_stdin();
+    assert_eq!(running.wait().expect_status(0).stdout, "question\n");
+}
+
+#[test]
 fn without_a_question_nothing_is_asked() {
     let wired = Wired::unused();
     assert_run!(assert_refused(wired.llmops(["chat"])));
@@ -436,6 +445,40 @@ fn bad_values_are_quoted() {
     assert_run!(assert_refused(wired.llmops(["chat", "hi", "--param", "model=gpt-5"])));
     assert_run!(assert_refused(wired.llmops(["chat", "hi", "--timeout", "10"])));
     assert_run!(assert_refused(wired.llmops(["chat", "hi", "--temperature", "hot"])));
+}
+
+#[test]
+fn bad_arguments_are_a_line_of_error_and_a_line_of_hint() {
+    let env = TestEnv::new();
+    for (args, said) in [
+        (
+            &["chat", "--no-stdn"][..],
+            "error: unexpected argument '--no-stdn' found\nhint: a similar argument exists: '--no-stdin'\n",
+        ),
+        (
+            &["chat", "a", "b"],
+            "error: unexpected argument 'b' found\nhint: `llmops chat --help` tells more\n",
+        ),
+        (
+            &["batch"],
+            "error: the following required arguments were not provided: <FILE>...\nhint: `llmops batch --help` tells more\n",
+        ),
+        (
+            &["chat", "-q", "-v"],
+            "error: the argument '--quiet' cannot be used with '--verbose...'\nhint: `llmops chat --help` tells more\n",
+        ),
+        (&["chta"], "error: unrecognized subcommand 'chta'\nhint: a similar subcommand exists: 'chat'\n"),
+        (
+            &["chat", "--format", "xml"],
+            "error: invalid value 'xml' for '--format <FORMAT>'\nhint: possible values: text, json\n",
+        ),
+        (
+            &["chat", "--retries", "-1"],
+            "error: invalid value '-1' for '--retries <N>': -1 is not in 0..=4294967295\nhint: --help tells more\n",
+        ),
+    ] {
+        assert_eq!(assert_refused(env.llmops(args)).stderr, said);
+    }
 }
 
 #[test]

@@ -60,16 +60,16 @@ fn list(args: &CallsArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> 
 
 fn list_table(ui: &Ui, rows: &[CallRow]) -> String {
     let columns = [
-        Column::Text("Call"),
-        Column::Text("Time"),
-        Column::Text("Command"),
-        Column::Text("Model"),
-        Column::Text("Status"),
-        Column::Number("Tries"),
-        Column::Number("Input"),
-        Column::Number("Output"),
-        Column::Number("Cost"),
-        Column::Number("Latency"),
+        Column::text("Call").whole(),
+        Column::text("Time").whole().extra(1),
+        Column::text("Command").extra(6),
+        Column::text("Model"),
+        Column::text("Status").whole(),
+        Column::number("Tries").extra(5),
+        Column::number("Input").extra(3),
+        Column::number("Output").extra(4),
+        Column::number("Cost"),
+        Column::number("Latency").extra(2),
     ];
     let ids: Vec<String> = rows.iter().map(|row| row.call_id.to_string()).collect();
     let length = distinct_length(&ids);
@@ -88,7 +88,8 @@ fn list_table(ui: &Ui, rows: &[CallRow]) -> String {
             seconds(Duration::from_millis(row.latency_ms)),
         ]
     };
-    table::render(ui, &columns, rows.iter().zip(&ids).map(cells).collect())
+    let rows: Vec<Vec<String>> = rows.iter().zip(&ids).map(cells).collect();
+    table::render(ui, &columns, &rows)
 }
 
 /// How much of the ids tells them apart, and at least their time. Ids come in order, so neighbours decide.

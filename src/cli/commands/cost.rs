@@ -66,11 +66,18 @@ fn table(ui: &Ui, report: &CostReport, by: &[GroupBy]) -> String {
     let mut columns: Vec<Column> = by
         .iter()
         .map(|by| match by {
-            GroupBy::Day => Column::Text("Day"),
-            GroupBy::Model => Column::Text("Model"),
+            GroupBy::Day => Column::text("Day").whole(),
+            GroupBy::Model => Column::text("Model"),
         })
         .collect();
-    columns.extend(["Calls", "Input", "Cached", "Output", "Cost", "Share"].map(Column::Number));
+    columns.extend([
+        Column::number("Calls"),
+        Column::number("Input").extra(1),
+        Column::number("Cached").extra(4),
+        Column::number("Output").extra(2),
+        Column::number("Cost"),
+        Column::number("Share").extra(3),
+    ]);
     let mut rows: Vec<Vec<String>> = Vec::new();
     for row in &report.rows {
         let value =
@@ -88,7 +95,7 @@ fn table(ui: &Ui, report: &CostReport, by: &[GroupBy]) -> String {
         0 => String::new(),
         count => format!("\nUnpriced calls, whose cost is not in these sums: {}\n", thousands(count)),
     };
-    let table = table::render(ui, &columns, rows);
+    let table = table::render(ui, &columns, &rows);
     format!("Spend {}\n\n{table}{unpriced}", period(report.from, report.to))
 }
 

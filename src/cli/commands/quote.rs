@@ -40,14 +40,15 @@ pub(super) fn show(ui: &Ui, quote: Quote, form: QuoteForm) -> Result<(), CliErro
         QuoteForm::Table => {}
     }
     let columns = [
-        Column::Text("Model"),
-        Column::Number("Requests"),
-        Column::Number("Input"),
-        Column::Number("Max output"),
-        Column::Number("Cost from"),
-        Column::Number("to"),
+        Column::text("Model"),
+        Column::number("Requests"),
+        Column::number("Input"),
+        Column::number("Max output").extra(1),
+        Column::number("Cost from"),
+        Column::number("to"),
     ];
-    print(&table::render(ui, &columns, rows.iter().map(cells).collect()))
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    print(&table::render(ui, &columns, &rows))
 }
 
 fn cells(row: &QuoteRow) -> Vec<String> {

@@ -192,6 +192,11 @@ impl Running {
             .to_owned()
     }
 
+    /// Waits until a text has been on stderr so many times.
+    pub fn wait_for_stderr_times(&self, needle: &str, times: usize) {
+        self.stderr.wait_until(|text| text.matches(needle).count() >= times);
+    }
+
     /// Waits for the end and takes all the output, read by then or not.
     #[track_caller]
     pub fn wait(mut self) -> Output {
