@@ -1,6 +1,6 @@
 //! What a command works with: settings from all layers, the store, and a pipeline made of both.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
@@ -16,15 +16,15 @@ use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
 use crate::policy::model::Catalog;
 use crate::policy::price::{ModelPrice, PriceBook, Rates};
 use crate::provider::Registry;
-use crate::store::{Reader, StoreError, Writer};
+use crate::store::{Patience, Reader, StoreError, Writer};
 
 /// Makes the pipeline that the options ask for. A store that cannot be written is an error now.
-pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs) -> Result<Pipeline, CliError> {
+pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Result<Pipeline, CliError> {
     let environment = Environment::of_process();
     let named = environment.get("LLMOPS_CONFIG").map(PathBuf::from);
     let settings = config::load(global.config.as_deref().or(named.as_deref()), &environment)?;
     let record = !global.no_log && !call.dry_run;
-    let store = if record { Some(Writer::open(&store_path(global, &environment)?)?) } else { None };
+    let store = if record { Some(writer(&store_path(global, &environment)?, ui)?) } else { None };
     let (mut retry, mut timeouts) = (settings.retry, settings.timeouts);
     retry.retries = call.retries.unwrap_or(retry.retries);
     timeouts.total = call.timeout.unwrap_or(timeouts.total);
@@ -39,6 +39,13 @@ pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs) -> Result<Pipeline,
         timeouts,
         clock: Clock::system(),
     }))
+}
+
+/// Opens the store for writing; a long wait for it is said on stderr.
+fn writer(path: &Path, ui: &Arc<Ui>) -> Result<Writer, CliError> {
+    let (patience, ui) = (Arc::new(Patience::default()), Arc::clone(ui));
+    patience.on_wait(move |line| ui.note(line));
+    Ok(Writer::open_with(path, patience)?)
 }
 
 /// Opens the store for reading. One that was named has to be there; the default one is empty until the

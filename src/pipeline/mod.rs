@@ -221,6 +221,13 @@ impl Pipeline {
         Ok(target)
     }
 
+    /// Has no record wait long for a busy store from now on.
+    pub fn hurry(&self) {
+        if let Some(store) = &self.parts.store {
+            store.hurry();
+        }
+    }
+
     /// Waits until every call is on the books, and closes the store.
     pub async fn finish(self) {
         self.tasks.close();

@@ -35,7 +35,7 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     check_files(args)?;
     let context = session::context(Origin::Batch, &args.call, ui, CancellationToken::new())?;
     let checked = input::check(&sources, args.limit)?;
-    let pipeline = session::pipeline(global, &args.call)?;
+    let pipeline = session::pipeline(global, &args.call, ui)?;
     note_unused(ui, &checked.unused);
     if args.call.dry_run {
         return dry_run(ui, &pipeline, &context, sources, args.limit);
@@ -79,6 +79,7 @@ async fn send(
             ui.note("stopping: calls in flight will finish; once more stops them too");
         } else {
             cancel.cancel();
+            pipeline.hurry();
         }
     })
     .await;

@@ -20,7 +20,7 @@ use crate::pipeline::{CallContext, Outcome, Pipeline};
 pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let request = question::request(ui, &args.question)?;
     let context = session::context(Origin::Chat, &args.call, ui, CancellationToken::new())?;
-    let pipeline = session::pipeline(global, &args.call)?;
+    let pipeline = session::pipeline(global, &args.call, ui)?;
     if args.call.dry_run {
         let form = match args.format {
             ChatFormat::Text => QuoteForm::Table,
@@ -47,7 +47,11 @@ async fn ask(
             if outcome.is_whole() { out.write(show(&outcome, format), &cancel).await } else { Ok(()) };
         Ok(Asked { outcome, shown })
     };
-    let heard = heeding(work, |_| cancel.cancel()).await;
+    let heard = heeding(work, |_| {
+        cancel.cancel();
+        pipeline.hurry();
+    })
+    .await;
     pipeline.finish().await;
     heard
 }

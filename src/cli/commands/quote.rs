@@ -55,7 +55,7 @@ fn cells(row: &QuoteRow) -> Vec<String> {
     vec![
         format!("{}/{}", row.provider, row.model),
         thousands(row.requests),
-        thousands(row.input_tokens),
+        format!("{}{}", if row.estimated { "~" } else { "" }, thousands(row.input_tokens)),
         row.max_output_tokens.map_or_else(|| "?".to_owned(), thousands),
         dollars(row.low_cost_usd),
         dollars(row.high_cost_usd),

@@ -24,7 +24,7 @@ use crate::pipeline::{AnswerEvent, CallContext, CallError, Outcome, Pipeline};
 pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let request = question::request(ui, &args.question)?;
     let context = session::context(Origin::Stream, &args.call, ui, CancellationToken::new())?;
-    let pipeline = session::pipeline(global, &args.call)?;
+    let pipeline = session::pipeline(global, &args.call, ui)?;
     if args.call.dry_run {
         let form = match args.format {
             StreamFormat::Text => QuoteForm::Table,
@@ -47,6 +47,7 @@ async fn ask(
     let mut writer = Writer { out: out::stdout(), format, open_line: false, cancel: cancel.clone() };
     let heard = heeding(play(&pipeline, request, context, &mut writer), |_| {
         cancel.cancel();
+        pipeline.hurry();
     })
     .await;
     // Whatever became of the reader: the call is on the books before the program ends.

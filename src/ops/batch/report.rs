@@ -91,11 +91,18 @@ impl ItemReport {
         self.with_refusal(error.to_string())
     }
 
-    /// The item of a request that could not be sent.
+    /// The item of a request that could not be sent, and so cost nothing.
     #[must_use]
     pub fn with_refusal(self, message: String) -> Self {
         let error = CallFailure { kind: ErrorKind::BadInput, status: None, message, retryable: false };
         Self { cost_usd: Some(Money::ZERO), error: Some(error), ..self }
+    }
+
+    /// The item of a call whose end nobody knows.
+    #[must_use]
+    pub fn with_loss(self, message: String) -> Self {
+        let error = CallFailure { kind: ErrorKind::Internal, status: None, message, retryable: true };
+        Self { error: Some(error), ..self }
     }
 }
 

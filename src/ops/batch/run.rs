@@ -159,7 +159,10 @@ async fn answer(
         Err(CallError::Refused(error)) if !own_model => {
             (report.with_refusal(error.to_string()), Err(error.into()))
         }
-        Err(error) => (report.with_refusal(error.to_string()), Ok(())),
+        Err(CallError::Refused(error)) => (report.with_refusal(error.to_string()), Ok(())),
+        Err(error @ (CallError::Lost | CallError::Failed(_))) => {
+            (report.with_loss(error.to_string()), Ok(()))
+        }
     }
 }
 
