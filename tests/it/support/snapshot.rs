@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::output::Output;
 
-/// Compares a run with its snapshot in `tests/it/snapshots`. With `squeezed`,
+/// Compares a run with its snapshot in `snapshots` beside the test's file. With `squeezed`,
 /// runs of blanks and of rules are shortened first: for tables with durations,
 /// whose columns are as wide as the machine was slow.
 macro_rules! assert_run {
