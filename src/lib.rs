@@ -11,8 +11,8 @@
 //! | 2 | [`provider`] | who answers: OpenAI-compatible endpoints and the simulator; all HTTP |
 //! | 2 | [`config`] | settings from files and the environment; all YAML; the price table |
 //! | 3 | [`pipeline`] | the one path of every call |
-//! | 4 | [`ops`] | what the commands do; each returns a report |
-//! | 6 | [`cli`] | arguments, output, exit codes; everything that is printed |
+//! | 4 | [`ops`] | what the commands do; each returns a report. Answers leave through `ops::output` |
+//! | 6 | [`cli`] | arguments, exit codes, where output goes; everything else that is printed |
 //!
 //! # The path of a call
 //! [`pipeline::Pipeline::call`] is the only way to ask a provider for an answer: decide, dispatch, pump,
@@ -22,7 +22,8 @@
 //! # Where things go
 //! A new command: a file in `cli/commands`, an operation in `ops`. A new protocol: an adapter in
 //! `provider`. A new rule: a pure function in `policy` with a table test. A new table or query: `store`,
-//! behind a method that takes and returns domain types. A new setting: `config::file` and, as plain data,
+//! behind a method that takes and returns domain types. A new price: `config/prices.yaml`, which `build.rs`
+//! turns into JSON. A new setting: `config::file` and, as plain data,
 //! `domain::settings`.
 
 pub mod cli;

@@ -66,7 +66,15 @@ impl EventStream for WholeBody {
     }
 
     fn so_far(&mut self) -> Option<Completion> {
-        None
+        self.0.find_map(completion_of)
+    }
+}
+
+/// The whole answer, if that is what the event is.
+fn completion_of(event: Event) -> Option<Completion> {
+    match event {
+        Event::Done(completion) => Some(*completion),
+        Event::Delta(_) | Event::Alive => None,
     }
 }
 
@@ -183,7 +191,9 @@ impl EventStream for Reading {
     }
 
     fn so_far(&mut self) -> Option<Completion> {
-        self.decoder.so_far()
+        // All of it may have come already, and only its reader not have got so far.
+        let ready = self.ready.drain(..).filter_map(Result::ok).find_map(completion_of);
+        ready.or_else(|| self.decoder.so_far())
     }
 }
 

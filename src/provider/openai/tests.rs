@@ -200,3 +200,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_answer_that_is_there_is_not_lost_with_its_reader() {
+    let body = br#"{"choices": [{"message": {"content": "whole"}}], "usage": {"prompt_tokens": 9}}"#;
+    let mut answer = WholeBody(whole_body(body, &[]).unwrap().into_iter());
+    assert!(matches!(answer.next().now_or_never(), Some(Some(Ok(Event::Delta(_))))));
+    let completion = answer.so_far().unwrap();
+    assert_eq!(completion.text(), "whole");
+    assert_eq!(completion.usage.map(|usage| usage.input_tokens), Some(9));
+}
