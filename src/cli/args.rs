@@ -1,4 +1,5 @@
-//! What a user types: one definition for parsing and help.
+//! What a user types: one definition for parsing, help, completions and man pages. Here is what several
+//! commands share; each command's own arguments are in its file.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +8,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Map, Value};
 
+use super::commands::batch::BatchArgs;
+use super::commands::calls::CallsArgs;
+use super::commands::chat::ChatArgs;
+use super::commands::cost::CostArgs;
+use super::commands::stream::StreamArgs;
 use super::error::CliError;
 use crate::domain::overrides::Overrides;
 
@@ -108,158 +114,6 @@ pub(super) struct CallArgs {
     /// Count tokens and cost, call nobody
     #[arg(long)]
     pub(super) dry_run: bool,
-}
-
-/// Ask a question and print the answer when it is there
-///
-/// Piped standard input is context put before the question, or the question itself where there is no other.
-#[derive(Debug, Args)]
-pub(super) struct ChatArgs {
-    #[command(flatten)]
-    pub(super) question: QuestionArgs,
-    /// How to print the answer
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub(super) format: ChatFormat,
-    #[command(flatten)]
-    pub(super) call: CallArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ChatFormat {
-    /// The text
-    Text,
-    /// One JSON object with the text, tokens, cost and times
-    Json,
-}
-
-/// Ask a question and print the answer as it comes
-///
-/// Piped standard input is context put before the question, or the question itself where there is no other.
-#[derive(Debug, Args)]
-pub(super) struct StreamArgs {
-    #[command(flatten)]
-    pub(super) question: QuestionArgs,
-    /// How to print the answer
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub(super) format: StreamFormat,
-    #[command(flatten)]
-    pub(super) call: CallArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum StreamFormat {
-    /// The text
-    Text,
-    /// An event a line: delta, usage, done or error
-    Jsonl,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct QuestionArgs {
-    /// The question
-    #[arg(value_name = "QUESTION")]
-    pub(super) text: Option<String>,
-    /// Leave standard input alone
-    #[arg(short, long)]
-    pub(super) no_stdin: bool,
-}
-
-/// Answer files of prompts in parallel
-///
-/// A .txt file has a prompt a line. In a .jsonl file a line is a JSON string, {"prompt": …}, {"messages": […]}
-/// with any other request fields, or a line of OpenAI's Batch API; `id`, `user`, `tags` and `model` of a line
-/// are used. Every line is checked before any call is made.
-#[derive(Debug, Args)]
-pub(super) struct BatchArgs {
-    /// The files; - is standard input
-    #[arg(value_name = "FILE", required = true)]
-    pub(super) files: Vec<PathBuf>,
-    /// Write the answers here instead of to stdout
-    #[arg(short, long, value_name = "OUT")]
-    pub(super) out: Option<PathBuf>,
-    /// Replace OUT if it exists
-    #[arg(long, requires = "out")]
-    pub(super) overwrite: bool,
-    /// Calls at once
-    #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(super) jobs: u32,
-    /// Answer the first N items only
-    #[arg(long, value_name = "N")]
-    pub(super) limit: Option<u64>,
-    /// How to read the files, whatever their names
-    #[arg(long, value_name = "FORMAT")]
-    pub(super) input_format: Option<InputFormat>,
-    /// Write the summary here as JSON
-    #[arg(long, value_name = "FILE")]
-    pub(super) summary: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) call: CallArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum InputFormat {
-    /// A prompt a line
-    Txt,
-    /// JSON a line
-    Jsonl,
-}
-
-/// Show what was spent
-#[derive(Debug, Args)]
-pub(super) struct CostArgs {
-    /// The first day: a date, today, yesterday, week (from Monday), month, 7d (seven days with today)
-    #[arg(long, value_name = "DAY", default_value = "today")]
-    pub(super) since: String,
-    /// The last day, which is included
-    #[arg(long, value_name = "DAY", default_value = "today")]
-    pub(super) until: String,
-    /// What to group by; may be given twice
-    #[arg(long, value_name = "GROUP")]
-    pub(super) by: Vec<CostGroup>,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum CostGroup {
-    /// Days, local time
-    Day,
-    /// Models
-    Model,
-}
-
-/// List recorded calls, newest first
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(super) struct CallsArgs {
-    #[command(subcommand)]
-    pub(super) command: Option<CallsCommand>,
-    /// The newest N; 0 is all of them
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub(super) last: u64,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum CallsCommand {
-    /// Show one call: its request, answer, attempts and cost
-    Show {
-        /// The call's id, or as much of its beginning as is unambiguous
-        #[arg(value_name = "CALL")]
-        id: String,
-        /// How to print it
-        #[arg(long, value_name = "FORMAT", default_value = "text")]
-        format: ShowFormat,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ShowFormat {
-    /// Facts, attempts, then who said what
-    Text,
-    /// One JSON object with everything on record
-    Json,
 }
 
 /// How to print a list.

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::question::dollars;
 use super::quote;
-use crate::cli::args::{BatchArgs, GlobalArgs, InputFormat};
+use crate::cli::args::{CallArgs, GlobalArgs};
 use crate::cli::error::CliError;
 use crate::cli::progress::Progress;
 use crate::cli::signals::heeding;
@@ -25,6 +26,46 @@ use crate::ops::batch::run::{BatchError, BatchOptions, Ended, run as run_batch};
 use crate::ops::output::Output;
 use crate::ops::quote::Quote;
 use crate::pipeline::{CallContext, Pipeline};
+
+/// Answer files of prompts in parallel
+///
+/// A .txt file has a prompt a line. In a .jsonl file a line is a JSON string, {"prompt": …}, {"messages": […]}
+/// with any other request fields, or a line of OpenAI's Batch API; `id`, `user`, `tags` and `model` of a line
+/// are used. Every line is checked before any call is made.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BatchArgs {
+    /// The files; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(in crate::cli) files: Vec<PathBuf>,
+    /// Write the answers here instead of to stdout
+    #[arg(short, long, value_name = "OUT")]
+    pub(in crate::cli) out: Option<PathBuf>,
+    /// Replace OUT if it exists
+    #[arg(long, requires = "out")]
+    pub(in crate::cli) overwrite: bool,
+    /// Calls at once
+    #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(in crate::cli) jobs: u32,
+    /// Answer the first N items only
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) limit: Option<u64>,
+    /// How to read the files, whatever their names
+    #[arg(long, value_name = "FORMAT")]
+    pub(in crate::cli) input_format: Option<InputFormat>,
+    /// Write the summary here as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) summary: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) call: CallArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum InputFormat {
+    /// A prompt a line
+    Txt,
+    /// JSON a line
+    Jsonl,
+}
 
 pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let format = args.input_format.map(|format| match format {

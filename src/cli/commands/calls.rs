@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Local, Utc};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::question::dollars;
-use crate::cli::args::{CallsArgs, CallsCommand, GlobalArgs, ListFormat, ShowFormat};
+use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
 use crate::cli::error::CliError;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, seconds, thousands};
@@ -16,6 +17,40 @@ use crate::domain::call::Call;
 use crate::domain::event::{Completion, text_of};
 use crate::ops::calls::{AttemptRow, CallDetail, CallRow};
 use crate::store::{CallLookup, CallSelection};
+
+/// List recorded calls, newest first
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(in crate::cli) struct CallsArgs {
+    #[command(subcommand)]
+    pub(in crate::cli) command: Option<CallsCommand>,
+    /// The newest N; 0 is all of them
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(in crate::cli) last: u64,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum CallsCommand {
+    /// Show one call: its request, answer, attempts and cost
+    Show {
+        /// The call's id, or as much of its beginning as is unambiguous
+        #[arg(value_name = "CALL")]
+        id: String,
+        /// How to print it
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: ShowFormat,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ShowFormat {
+    /// Facts, attempts, then who said what
+    Text,
+    /// One JSON object with everything on record
+    Json,
+}
 
 const COLUMNS: [&str; 17] = [
     "call_id",

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use super::question::Asked;
+use super::question::{Asked, QuestionArgs};
 use super::quote::QuoteForm;
 use super::{question, quote};
-use crate::cli::args::{ChatArgs, ChatFormat, GlobalArgs};
+use crate::cli::args::{CallArgs, GlobalArgs};
 use crate::cli::error::CliError;
 use crate::cli::signals::heeding;
 use crate::cli::ui::Ui;
@@ -16,6 +17,28 @@ use crate::domain::call::Origin;
 use crate::domain::request::ChatRequest;
 use crate::ops::answer::AnswerReport;
 use crate::pipeline::{CallContext, Outcome, Pipeline};
+
+/// Ask a question and print the answer when it is there
+///
+/// Piped standard input is context put before the question, or the question itself where there is no other.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ChatArgs {
+    #[command(flatten)]
+    pub(in crate::cli) question: QuestionArgs,
+    /// How to print the answer
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(in crate::cli) format: ChatFormat,
+    #[command(flatten)]
+    pub(in crate::cli) call: CallArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ChatFormat {
+    /// The text
+    Text,
+    /// One JSON object with the text, tokens, cost and times
+    Json,
+}
 
 pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let request = question::request(ui, &args.question)?;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, Local, Utc};
+use clap::{Args, ValueEnum};
 
 use super::question::dollars;
-use crate::cli::args::{CostArgs, CostGroup, GlobalArgs, ListFormat};
+use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
 use crate::cli::error::CliError;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, thousands};
@@ -13,6 +14,30 @@ use crate::cli::{exit, format, session};
 use crate::ops::cost::{CostReport, GroupBy, Sums, report};
 use crate::ops::period::first_day;
 use crate::pipeline::Clock;
+
+/// Show what was spent
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CostArgs {
+    /// The first day: a date, today, yesterday, week (from Monday), month, 7d (seven days with today)
+    #[arg(long, value_name = "DAY", default_value = "today")]
+    pub(in crate::cli) since: String,
+    /// The last day, which is included
+    #[arg(long, value_name = "DAY", default_value = "today")]
+    pub(in crate::cli) until: String,
+    /// What to group by; may be given twice
+    #[arg(long, value_name = "GROUP")]
+    pub(in crate::cli) by: Vec<CostGroup>,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum CostGroup {
+    /// Days, local time
+    Day,
+    /// Models
+    Model,
+}
 
 pub(in crate::cli) fn run(args: &CostArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let now: DateTime<Utc> = Clock::system().now();

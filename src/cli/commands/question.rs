@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::cli::args::QuestionArgs;
+use clap::Args;
+
 use crate::cli::error::CliError;
 use crate::cli::exit;
 use crate::cli::ui::{Ui, seconds, stdin_is_terminal, thousands};
@@ -13,6 +14,16 @@ use crate::domain::call::CallSummary;
 use crate::domain::money::Money;
 use crate::domain::request::ChatRequest;
 use crate::pipeline::{CallError, Outcome};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct QuestionArgs {
+    /// The question
+    #[arg(value_name = "QUESTION")]
+    pub(in crate::cli) text: Option<String>,
+    /// Leave standard input alone
+    #[arg(short, long)]
+    pub(in crate::cli) no_stdin: bool,
+}
 
 /// Whoever waits this long for the end of standard input may not know that it is read.
 const LONG_READ: Duration = Duration::from_secs(3);

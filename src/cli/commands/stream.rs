@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::question::Asked;
+use super::question::{Asked, QuestionArgs};
 use super::quote::QuoteForm;
 use super::{question, quote};
-use crate::cli::args::{GlobalArgs, StreamArgs, StreamFormat};
+use crate::cli::args::{CallArgs, GlobalArgs};
 use crate::cli::error::CliError;
 use crate::cli::signals::heeding;
 use crate::cli::ui::Ui;
@@ -20,6 +21,28 @@ use crate::domain::request::ChatRequest;
 use crate::ops::answer::AnswerReport;
 use crate::ops::output::Output;
 use crate::pipeline::{AnswerEvent, CallContext, CallError, Outcome, Pipeline};
+
+/// Ask a question and print the answer as it comes
+///
+/// Piped standard input is context put before the question, or the question itself where there is no other.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct StreamArgs {
+    #[command(flatten)]
+    pub(in crate::cli) question: QuestionArgs,
+    /// How to print the answer
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(in crate::cli) format: StreamFormat,
+    #[command(flatten)]
+    pub(in crate::cli) call: CallArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum StreamFormat {
+    /// The text
+    Text,
+    /// An event a line: delta, usage, done or error
+    Jsonl,
+}
 
 pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let request = question::request(ui, &args.question)?;
