@@ -166,15 +166,15 @@ fn missing(unwritten: u64, recorded: bool) -> String {
 
 fn config_hint(error: &ConfigError) -> Option<String> {
     match error {
-        ConfigError::Untrusted { path, .. } => Some(format!(
-            "put it into the user's config file, or pass --config {} if you trust it",
-            path.display()
-        )),
+        ConfigError::Invalid { hint, .. } => hint.clone(),
+        ConfigError::Untrusted { changed: false, .. } => Some(
+            "read the file; `llmops config trust` allows it as it is now, your own config file needs no trust".into(),
+        ),
+        ConfigError::Untrusted { changed: true, .. } => {
+            Some("the file has changed since it was trusted: read it, then `llmops config trust`".into())
+        }
         ConfigError::NoHome(_) => Some("set HOME, or name the files with --config and --db".into()),
-        ConfigError::Read { .. }
-        | ConfigError::File { .. }
-        | ConfigError::Variable { .. }
-        | ConfigError::Setting { .. } => None,
+        ConfigError::Read { .. } | ConfigError::Write { .. } => None,
     }
 }
 

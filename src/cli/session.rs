@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{CallArgs, GlobalArgs};
 use super::error::CliError;
 use super::ui::Ui;
-use crate::config::{self, Environment, Settings};
+use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
 use crate::domain::settings::{Key, ProviderKind, SimSettings};
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
@@ -18,22 +18,89 @@ use crate::policy::price::{ModelPrice, PriceBook, Rates};
 use crate::provider::Registry;
 use crate::store::{Patience, Reader, StoreError, Writer};
 
+/// What a command works with, before it works.
+pub(super) struct Session {
+    /// All settings, with their origins.
+    pub(super) config: Config,
+    environment: Environment,
+}
+
+impl Session {
+    /// Reads the configuration.
+    pub(super) fn new(global: &GlobalArgs) -> Result<Self, CliError> {
+        let environment = Environment::of_process();
+        let config = config::load(&options(global)?, &environment)?;
+        Ok(Self { config, environment })
+    }
+
+    /// What tokens cost.
+    pub(super) fn prices(&self) -> PriceBook {
+        price_book(&self.config.settings.sim)
+    }
+
+    /// Which models there are.
+    pub(super) fn catalog(&self, prices: &PriceBook) -> Catalog {
+        catalog(&self.config.settings, prices)
+    }
+
+    /// The configured model, else the default of the first provider that has a key; and why.
+    pub(super) fn default_model(&self) -> Option<(String, String)> {
+        let settings = &self.config.settings;
+        if let Some(model) = &settings.model {
+            let origin = self.config.origin(&["model"]).map(ToString::to_string).unwrap_or_default();
+            return Some((model.clone(), format!("`model` in {origin}")));
+        }
+        settings.providers.iter().filter(|provider| provider.kind == ProviderKind::Openai).find_map(
+            |provider| {
+                let source = match &provider.key {
+                    Key::Present { source, .. } => source,
+                    Key::Command(_) => "api_key_cmd",
+                    Key::Missing(_) | Key::NotNeeded => return None,
+                };
+                let model = format!("{}/{}", provider.name, provider.default_model.as_ref()?);
+                Some((model, format!("{} is the first provider with a key ({source})", provider.name)))
+            },
+        )
+    }
+
+    /// The store, and whether somebody named it.
+    fn store_file(&self) -> Result<(PathBuf, bool), CliError> {
+        match &self.config.settings.store.file {
+            Some(file) => Ok((file.clone(), true)),
+            None => Ok((self.environment.store_file()?, false)),
+        }
+    }
+}
+
+/// What the command line says about configuration.
+pub(super) fn options(global: &GlobalArgs) -> Result<Options, CliError> {
+    let mut options = Options { file: global.config.clone(), settings: Vec::new() };
+    if let Some(file) = &global.db {
+        let name = file.to_str().ok_or_else(|| {
+            CliError::usage(format!("--db {} is not valid UTF-8", file.display()), "name another file")
+        })?;
+        options.settings.push(("--db", ["store", "file"], name.to_owned()));
+    }
+    Ok(options)
+}
+
 /// Makes the pipeline that the options ask for. A store that cannot be written is an error now.
 pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Result<Pipeline, CliError> {
-    let environment = Environment::of_process();
-    let named = environment.get("LLMOPS_CONFIG").map(PathBuf::from);
-    let settings = config::load(global.config.as_deref().or(named.as_deref()), &environment)?;
+    let session = Session::new(global)?;
     let record = !global.no_log && !call.dry_run;
-    let store = if record { Some(writer(&store_path(global, &environment)?, ui)?) } else { None };
+    let store = if record { Some(writer(&session.store_file()?.0, ui)?) } else { None };
+    let default_model = session.default_model().map(|(model, _)| model);
+    let prices = session.prices();
+    let catalog = session.catalog(&prices);
+    let settings = session.config.settings;
     let (mut retry, mut timeouts) = (settings.retry, settings.timeouts);
     retry.retries = call.retries.unwrap_or(retry.retries);
     timeouts.total = call.timeout.unwrap_or(timeouts.total);
-    let prices = price_book(&settings.sim);
     Ok(Pipeline::new(Parts {
         store,
-        catalog: catalog(&settings, &prices),
-        default_model: default_model(&settings),
-        providers: Registry::new(settings.providers, settings.sim, timeouts.connect),
+        catalog,
+        default_model,
+        providers: Registry::new(settings.providers, settings.sim, timeouts),
         prices,
         retry,
         timeouts,
@@ -51,25 +118,11 @@ fn writer(path: &Path, ui: &Arc<Ui>) -> Result<Writer, CliError> {
 /// Opens the store for reading. One that was named has to be there; the default one is empty until the
 /// first call.
 pub(super) fn reader(global: &GlobalArgs) -> Result<Reader, CliError> {
-    let environment = Environment::of_process();
-    let path = store_path(global, &environment)?;
+    let (path, named) = Session::new(global)?.store_file()?;
     match Reader::open(&path) {
-        Err(StoreError::Missing(_)) if named_store(global, &environment).is_none() => {
-            Ok(Reader::empty(&path)?)
-        }
+        Err(StoreError::Missing(_)) if !named => Ok(Reader::empty(&path)?),
         opened => Ok(opened?),
     }
-}
-
-fn store_path(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, CliError> {
-    match named_store(global, environment) {
-        Some(path) => Ok(path),
-        None => Ok(environment.store_file()?),
-    }
-}
-
-fn named_store(global: &GlobalArgs, environment: &Environment) -> Option<PathBuf> {
-    global.db.clone().or_else(|| environment.get("LLMOPS_DB").map(PathBuf::from))
 }
 
 /// The embedded table, with the simulator's own prices, and nothing to pay where nobody bills.
@@ -100,16 +153,6 @@ fn catalog(settings: &Settings, prices: &PriceBook) -> Catalog {
     }
     catalog.mark_complete("sim".into());
     catalog
-}
-
-/// The configured model, else the default of the first provider that has a key.
-fn default_model(settings: &Settings) -> Option<String> {
-    let with_key = settings.providers.iter().find_map(|provider| {
-        let usable = provider.kind == ProviderKind::Openai && matches!(provider.key, Key::Present { .. });
-        let model = provider.default_model.filter(|_| usable)?;
-        Some(format!("{}/{model}", provider.name))
-    });
-    settings.model.clone().or(with_key)
 }
 
 /// A context for the calls of a command, whose notices go to the user.

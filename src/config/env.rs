@@ -42,6 +42,11 @@ impl Environment {
         self.home("DATA", ".local/share").map(|home| home.join("llmops/llmops.db"))
     }
 
+    /// Which projects' files are trusted.
+    pub(super) fn trust_file(&self) -> Result<PathBuf, ConfigError> {
+        self.home("DATA", ".local/share").map(|home| home.join("llmops/trusted"))
+    }
+
     /// A base directory as the XDG specification has it: relative paths are ignored.
     fn home(&self, kind: &'static str, fallback: &str) -> Result<PathBuf, ConfigError> {
         let absolute = |path: &str| Some(PathBuf::from(path)).filter(|path| path.is_absolute());

@@ -1,25 +1,47 @@
-//! Configuration: layers of settings put on top of each other. YAML is read in this folder only, and so
-//! is the environment.
+//! Configuration: layers of settings laid over each other, in which every value knows where it was set.
+//! YAML is read in this folder only, and so is the environment.
 //!
-//! From the lowest: built-in defaults, the user's file, the project's `./llmops.yaml`, the environment.
-//! Options of the command line come on top, in `cli`. `--config FILE` replaces both files.
+//! From the lowest: the built-in `default.yaml`, the user's file, the project's `./llmops.yaml`, the
+//! environment, options of the command line. `--config FILE` replaces both files. Each layer is a tree
+//! (`tree`); what they are together is read into types (`decode`, `sections`) and becomes plain settings.
 
+mod decode;
 mod env;
-mod file;
 mod prices;
 mod providers;
+mod sections;
+mod show;
 mod sim;
+mod tree;
+mod trust;
+mod values;
 mod variables;
 mod yaml;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use env::Environment;
 pub use prices::embedded_prices;
+pub use show::{Setting, schema};
+pub use tree::Place;
+pub use trust::Trust;
 
-use crate::domain::settings::{ProviderSettings, SimSettings, Timeouts};
+use crate::domain::settings::{LogSettings, ProviderSettings, SimSettings, StoreSettings, Timeouts};
 use crate::policy::retry::RetryPolicy;
-use file::File;
+use decode::decode;
+use providers::{assemble, variable_of};
+use tree::{Node, Tree};
+
+/// The defaults, as they are written for people.
+pub const DEFAULTS: &str = include_str!("default.yaml");
+
+/// The same, as the build script turned them into JSON.
+const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/default.json"));
+
+/// A project's file, in the current folder.
+const PROJECT_FILE: &str = "llmops.yaml";
 
 /// All settings, after every layer.
 #[derive(Debug, Clone)]
@@ -28,12 +50,35 @@ pub struct Settings {
     pub model: Option<String>,
     /// Built-in and configured providers, in the order in which a default is looked for.
     pub providers: Vec<ProviderSettings>,
+    /// Named templates.
+    pub templates: BTreeMap<String, String>,
     /// The simulator.
     pub sim: SimSettings,
     /// How often to try.
     pub retry: RetryPolicy,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// The store.
+    pub store: StoreSettings,
+    /// The log of calls.
+    pub log: LogSettings,
+}
+
+/// Settings, and where each of them was set.
+#[derive(Debug)]
+pub struct Config {
+    /// The settings.
+    pub settings: Settings,
+    tree: Node,
+}
+
+/// What the command line says about configuration.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// The file that replaces both others.
+    pub file: Option<PathBuf>,
+    /// Settings by the path of their keys, with the option that sets them.
+    pub settings: Vec<(&'static str, [&'static str; 2], String)>,
 }
 
 /// What is wrong with the configuration.
@@ -47,73 +92,299 @@ pub enum ConfigError {
         /// What the system said.
         reason: String,
     },
-    /// A file is not valid.
-    #[error("{}:{line}:{column}: {reason}", path.display())]
-    File {
+    /// A file cannot be written.
+    #[error("cannot write {}: {reason}", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
-        line: u64,
-        /// The column, from 1.
-        column: u64,
+        /// What the system said.
+        reason: String,
+    },
+    /// Something written somewhere is not valid.
+    #[error("{}{reason}", prefix(place))]
+    Invalid {
+        /// Where it stands.
+        place: Place,
         /// What is wrong there.
         reason: String,
+        /// What to do about it.
+        hint: Option<String>,
     },
-    /// An environment variable is not valid.
-    #[error("the environment variable {variable} is not valid: {reason}")]
-    Variable {
-        /// The variable.
-        variable: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A setting makes no sense.
-    #[error("the setting `{key}` is not valid: {reason}")]
-    Setting {
-        /// Where it is.
-        key: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The project's file sets what only its user may.
-    #[error("{}: `{key}` may not be set by a project's file", path.display())]
+    /// The project's file sets what it may not until it is trusted.
+    #[error("{place}: `{key}` is not for a project's file that nobody has trusted")]
     Untrusted {
-        /// The file.
-        path: PathBuf,
+        /// Where it does so.
+        place: Place,
         /// The setting.
-        key: &'static str,
+        key: String,
+        /// Whether it was trusted before it changed.
+        changed: bool,
     },
     /// There is no home directory to look in.
     #[error("no home directory: neither XDG_{0}_HOME nor HOME is set")]
     NoHome(&'static str),
 }
 
-/// Reads and merges every layer. `file` is the one that `--config` names.
-pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Settings, ConfigError> {
-    let mut merged = variables::layer(environment)?;
-    for layer in read_files(file, environment)? {
-        merged = merged.over(layer);
+fn prefix(place: &Place) -> String {
+    match place {
+        Place::File { .. } => format!("{place}: "),
+        Place::Variable(name) => format!("the environment variable {name} is not valid: "),
+        Place::Option(name) => format!("{name}: "),
+        Place::Default => String::new(),
     }
-    merged.into_settings(environment)
 }
 
-/// The files, highest first.
-fn read_files(file: Option<&Path>, environment: &Environment) -> Result<Vec<File>, ConfigError> {
-    if let Some(path) = file {
-        return Ok(vec![File::read(path)?]);
+impl ConfigError {
+    fn at(place: Place, reason: String) -> Self {
+        Self::Invalid { place, reason, hint: None }
     }
-    let mut layers = Vec::new();
-    let project = Path::new("llmops.yaml");
-    if project.exists() {
-        let layer = File::read(project)?;
-        layer.refuse_what_needs_trust(project)?;
-        layers.push(layer);
+}
+
+/// What is wrong with settings that are well written.
+#[derive(Debug)]
+struct Wrong {
+    path: Vec<String>,
+    reason: String,
+}
+
+impl Wrong {
+    fn new(path: &[&str], reason: &str) -> Self {
+        Self { path: path.iter().map(|&key| key.to_owned()).collect(), reason: reason.to_owned() }
     }
+
+    fn in_tree(self, tree: &Node) -> ConfigError {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let reason = format!("`{}`: {}", path.join("."), self.reason);
+        ConfigError::at(tree.place_of(&path).clone(), reason)
+    }
+}
+
+/// A file of settings.
+#[derive(Debug)]
+pub struct ConfigFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it is a project's, which needs trust for some settings.
+    pub of_project: bool,
+}
+
+/// The files that there may be, highest first.
+pub fn files(options: &Options, environment: &Environment) -> Vec<ConfigFile> {
+    if let Some(path) = named_file(options, environment) {
+        return vec![ConfigFile { path, of_project: false }];
+    }
+    let mut files = vec![ConfigFile { path: PathBuf::from(PROJECT_FILE), of_project: true }];
     // Without a home directory there is no user's file either.
-    if let Ok(path) = environment.config_file()
-        && path.exists()
-    {
-        layers.push(File::read(&path)?);
+    files.extend(environment.config_file().ok().map(|path| ConfigFile { path, of_project: false }));
+    files
+}
+
+fn named_file(options: &Options, environment: &Environment) -> Option<PathBuf> {
+    options.file.clone().or_else(|| environment.get("LLMOPS_CONFIG").map(PathBuf::from))
+}
+
+/// Reads and lays together every layer.
+pub fn load(options: &Options, environment: &Environment) -> Result<Config, ConfigError> {
+    let is_named = named_file(options, environment).is_some();
+    let mut tree = option_layer(options)?.over(variables::layer(environment)?);
+    for file in files(options, environment) {
+        if is_named || file.path.exists() {
+            tree = tree.over(file.layer(environment)?);
+        }
     }
-    Ok(layers)
+    let tree = tree.over(defaults());
+    Ok(Config { settings: settings(&tree, environment)?, tree })
+}
+
+/// Every mistake that can be found, file by file; none if all is well.
+pub fn check(options: &Options, environment: &Environment) -> Vec<ConfigError> {
+    let is_named = named_file(options, environment).is_some();
+    let mut mistakes = Vec::new();
+    for file in files(options, environment) {
+        if is_named || file.path.exists() {
+            mistakes.extend(file.mistakes(environment));
+        }
+    }
+    if mistakes.is_empty() {
+        mistakes.extend(load(options, environment).err());
+    }
+    mistakes
+}
+
+impl ConfigFile {
+    /// What it says, if it may.
+    fn layer(&self, environment: &Environment) -> Result<Node, ConfigError> {
+        let (content, layer) = self.read()?;
+        check_types(&layer)?;
+        match self.untrusted(&content, &layer, environment).into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(layer),
+        }
+    }
+
+    /// Everything that is wrong with it, a mistake a section at most.
+    fn mistakes(&self, environment: &Environment) -> Vec<ConfigError> {
+        let (content, layer) = match self.read() {
+            Ok(read) => read,
+            Err(error) => return vec![error],
+        };
+        let mut mistakes: Vec<ConfigError> = match layer.value.clone() {
+            Tree::Map(fields) => {
+                let alone = |field| Node { place: layer.place.clone(), value: Tree::Map(vec![field]) };
+                fields.into_iter().filter_map(|field| check_types(&alone(field)).err()).collect()
+            }
+            _ => check_types(&layer).err().into_iter().collect(),
+        };
+        mistakes.extend(self.untrusted(&content, &layer, environment));
+        mistakes
+    }
+
+    /// Its content, and the same as a tree.
+    fn read(&self) -> Result<(Vec<u8>, Node), ConfigError> {
+        let content = std::fs::read(&self.path).map_err(|error| read_error(&self.path, &error))?;
+        let path: Arc<Path> = self.path.as_path().into();
+        let parsed = match std::str::from_utf8(&content) {
+            Ok(text) => yaml::parse(text, &path),
+            Err(error) => Err(yaml::YamlError::not_utf8(&content[..error.valid_up_to()])),
+        };
+        match parsed {
+            Ok(layer) => Ok((content, layer)),
+            Err(yaml::YamlError { line, column, reason }) => {
+                Err(ConfigError::at(Place::File { path, line, column }, reason))
+            }
+        }
+    }
+
+    /// What it sets without the trust to.
+    fn untrusted(&self, content: &[u8], layer: &Node, environment: &Environment) -> Vec<ConfigError> {
+        let sensitive = if self.of_project { trust::sensitive(layer) } else { Vec::new() };
+        if sensitive.is_empty() {
+            return Vec::new();
+        }
+        let trust = trust::trust_of(&self.path, content, environment);
+        if trust == Trust::Given {
+            return Vec::new();
+        }
+        let changed = trust == Trust::Outdated;
+        sensitive.into_iter().map(|(key, place)| ConfigError::Untrusted { place, key, changed }).collect()
+    }
+
+    /// What it sets for which it needs trust, and whether it has it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not valid.
+    pub fn trust(&self, environment: &Environment) -> Result<(Vec<(String, Place)>, Trust), ConfigError> {
+        let (content, layer) = self.read()?;
+        check_types(&layer)?;
+        Ok((trust::sensitive(&layer), trust::trust_of(&self.path, &content, environment)))
+    }
+
+    /// Records that it is trusted, if it still says what was `seen`.
+    ///
+    /// # Errors
+    /// When it has changed meanwhile, or the record cannot be written.
+    pub fn give_trust(&self, seen: &[(String, Place)], environment: &Environment) -> Result<(), ConfigError> {
+        let (content, layer) = self.read()?;
+        if trust::sensitive(&layer) != seen {
+            let reason = "it has just changed".to_owned();
+            return Err(ConfigError::Read { path: self.path.clone(), reason });
+        }
+        trust::give(&self.path, &content, environment)
+    }
+}
+
+/// The project's file, if there is one and nothing replaces it.
+pub fn project_file(options: &Options, environment: &Environment) -> Option<ConfigFile> {
+    files(options, environment).into_iter().find(|file| file.of_project && file.path.exists())
+}
+
+fn read_error(path: &Path, error: &std::io::Error) -> ConfigError {
+    ConfigError::Read { path: path.to_owned(), reason: error.to_string() }
+}
+
+/// Whether a layer is well written, whatever lies above and below it.
+fn check_types(layer: &Node) -> Result<(), ConfigError> {
+    decode(&layer.clone().over(defaults())).map(drop)
+}
+
+/// The lowest layer. A test proves that it can be read.
+fn defaults() -> Node {
+    Node::from_json(serde_json::from_str(EMBEDDED).unwrap_or_default(), &Place::Default)
+}
+
+/// The highest.
+fn option_layer(options: &Options) -> Result<Node, ConfigError> {
+    let mut layer = Node { place: Place::Default, value: Tree::Null };
+    for (option, path, value) in &options.settings {
+        let setting = Node::nested(path, Tree::Text(value.clone()), &Place::Option(option));
+        check_types(&setting)?;
+        layer = setting.over(layer);
+    }
+    Ok(layer)
+}
+
+/// What all layers together say.
+fn settings(tree: &Node, environment: &Environment) -> Result<Settings, ConfigError> {
+    let sections = decode(tree)?;
+    let wrong = |wrong: Wrong| wrong.in_tree(tree);
+    let locate = |path: &[&str], file: PathBuf| resolve(file, tree.place_of(path), environment);
+    let store = sections.store;
+    Ok(Settings {
+        model: sections.model,
+        providers: assemble(sections.providers, environment, locate).map_err(wrong)?,
+        templates: sections.templates.0.into_iter().collect(),
+        sim: sections.sim.into_settings().map_err(wrong)?,
+        retry: sections.retry.into_policy(),
+        timeouts: sections.timeouts.into_timeouts(),
+        store: StoreSettings {
+            file: store.file.map(|file| locate(&["store", "file"], file)),
+            bodies: store.bodies,
+            body_limit: store.body_limit.0,
+            keep: store.keep.map(|limit| limit.0),
+            synchronous: store.synchronous,
+        },
+        log: LogSettings {
+            format: sections.log.format,
+            file: sections.log.file.map(|file| locate(&["log", "file"], file)),
+        },
+    })
+}
+
+/// A file that a setting names: `~/` is the home directory, and what a config file names lies beside it.
+fn resolve(file: PathBuf, place: &Place, environment: &Environment) -> PathBuf {
+    if let (Ok(below), Some(home)) = (file.strip_prefix("~"), environment.get("HOME")) {
+        return Path::new(home).join(below);
+    }
+    match place.file().and_then(Path::parent) {
+        Some(folder) => folder.join(file),
+        None => file,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_can_be_read_and_are_those_of_the_file_for_people() {
+        let defaults = defaults();
+        let settings = settings(&defaults, &Environment::default()).unwrap();
+        assert_eq!(settings.providers.len(), 12);
+        assert_eq!(settings.store, StoreSettings::default());
+        assert_eq!(settings.retry, RetryPolicy::default());
+        let written = yaml::parse(DEFAULTS, &Arc::from(Path::new("default.yaml"))).unwrap();
+        let values = |node: &Node| -> Vec<(String, serde_json::Value)> {
+            node.leaves().into_iter().map(|(path, node)| (path.join("."), show::value_of(node))).collect()
+        };
+        assert_eq!(values(&written), values(&defaults));
+    }
+
+    #[test]
+    fn files_lie_beside_the_file_that_names_them() {
+        let place = Place::File { path: Path::new("/etc/x.yaml").into(), line: 1, column: 1 };
+        let environment = Environment::default();
+        assert_eq!(resolve("a/b".into(), &place, &environment), Path::new("/etc/a/b"));
+        assert_eq!(resolve("/a".into(), &place, &environment), Path::new("/a"));
+        assert_eq!(resolve("a".into(), &Place::Option("--db"), &environment), Path::new("a"));
+    }
 }

@@ -1,187 +1,138 @@
-//! The providers known by name, and what configuration adds to them.
+//! `providers:`, from what is written to how each provider is reached.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::Wrong;
 use super::env::Environment;
+use super::values::{Command, Ordered};
 use crate::domain::name::ProviderName;
 use crate::domain::secret::Secret;
-use crate::domain::settings::{Key, ProviderKind, ProviderSettings};
+use crate::domain::settings::{Key, ProviderKind, ProviderSettings, Structured};
 
 /// One of `providers:`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ProviderSection {
+    /// The protocol it speaks.
     kind: Option<Kind>,
+    /// The address to which /chat/completions is appended.
     base_url: Option<String>,
+    /// The environment variable with the key.
     api_key_env: Option<String>,
-    http2: Option<bool>,
+    /// A command that prints the key, for when the variable is not set. It is run without a shell.
+    api_key_cmd: Option<Command>,
+    /// The model that stands for this provider when no model is named.
+    default_model: Option<String>,
+    /// Further headers of every request; values are never shown.
+    #[schemars(with = "BTreeMap<String, String>")]
     headers: BTreeMap<String, Secret>,
+    /// Whether to ask for HTTP/2.
+    http2: bool,
+    /// A PEM file with authorities to trust beside the public ones; relative to the file that says so.
+    ca_file: Option<PathBuf>,
+    /// Whether --user is sent along as the request's `user`.
+    send_user: bool,
+    /// How --schema is sent: as it is, as a wish for some JSON object beside an instruction, or as an
+    /// instruction alone.
+    #[schemars(with = "Option<StructuredWord>")]
+    structured: Option<Structured>,
+    /// The request field for --max-tokens.
+    output_limit: Option<OutputLimit>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Openai,
     Anthropic,
+    Azure,
+    Sim,
 }
 
-impl ProviderSection {
-    pub(super) fn over(self, lower: Self) -> Self {
-        let mut headers = lower.headers;
-        headers.extend(self.headers);
-        Self {
-            kind: self.kind.or(lower.kind),
-            base_url: self.base_url.or(lower.base_url),
-            api_key_env: self.api_key_env.or(lower.api_key_env),
-            http2: self.http2.or(lower.http2),
-            headers,
-        }
-    }
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "a list of words for the schema")]
+enum StructuredWord {
+    Schema,
+    Object,
+    None,
 }
 
-/// A provider that is built in.
-struct BuiltIn {
-    name: &'static str,
-    kind: ProviderKind,
-    base_url: &'static str,
-    needs_key: bool,
-    limit_field: &'static str,
-    default_model: Option<&'static str>,
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum OutputLimit {
+    /// The older name, which is all that some compatible endpoints know.
+    MaxTokens,
+    /// OpenAI's newer name; its reasoning models refuse the older one.
+    MaxCompletionTokens,
 }
 
-/// OpenAI's newer name for the limit on output tokens; its reasoning models refuse the older one.
-const NEW_LIMIT: &str = "max_completion_tokens";
-/// The older name, which is all that some compatible endpoints know.
-const OLD_LIMIT: &str = "max_tokens";
-
-const fn openai(
-    name: &'static str,
-    base_url: &'static str,
-    limit_field: &'static str,
-    default_model: &'static str,
-) -> BuiltIn {
-    let default_model = Some(default_model);
-    BuiltIn { name, kind: ProviderKind::Openai, base_url, needs_key: true, limit_field, default_model }
-}
-
-const fn unsupported(name: &'static str) -> BuiltIn {
-    let (kind, limit_field) = (ProviderKind::Unsupported, OLD_LIMIT);
-    BuiltIn { name, kind, base_url: "", needs_key: true, limit_field, default_model: None }
-}
-
-/// In the order in which a default model is looked for.
-const BUILT_IN: [BuiltIn; 12] = [
-    openai("openai", "https://api.openai.com/v1", NEW_LIMIT, "gpt-5.6-luna"),
-    unsupported("anthropic"),
-    openai(
-        "gemini",
-        "https://generativelanguage.googleapis.com/v1beta/openai",
-        NEW_LIMIT,
-        "gemini-3.8-flash",
-    ),
-    unsupported("azure"),
-    openai("deepseek", "https://api.deepseek.com", OLD_LIMIT, "deepseek-flash"),
-    openai("mistral", "https://api.mistral.ai/v1", OLD_LIMIT, "mistral-small-2603"),
-    openai("groq", "https://api.groq.com/openai/v1", NEW_LIMIT, "llama-3.3-70b-versatile"),
-    openai("xai", "https://api.x.ai/v1", NEW_LIMIT, "grok-4.7"),
-    openai("together", "https://api.together.xyz/v1", OLD_LIMIT, "meta-llama/Llama-3.3-70B-Instruct-Turbo"),
-    openai("openrouter", "https://openrouter.ai/api/v1", OLD_LIMIT, "qwen/qwen3.8-flash"),
-    BuiltIn {
-        name: "ollama",
-        kind: ProviderKind::Openai,
-        base_url: "http://localhost:11434/v1",
-        needs_key: false,
-        limit_field: OLD_LIMIT,
-        default_model: None,
-    },
-    BuiltIn {
-        name: "sim",
-        kind: ProviderKind::Sim,
-        base_url: "",
-        needs_key: false,
-        limit_field: OLD_LIMIT,
-        default_model: None,
-    },
-];
-
-/// Every provider: the built-in ones as configured, then those that configuration adds.
+/// Every provider, in the order in which a default model is looked for. `locate` finds the files that the
+/// settings of a provider name.
 pub(super) fn assemble(
-    mut sections: BTreeMap<String, ProviderSection>,
+    sections: Ordered<ProviderSection>,
     environment: &Environment,
-) -> Result<Vec<ProviderSettings>, ConfigError> {
-    let mut providers = Vec::new();
-    for built_in in &BUILT_IN {
-        let section = sections.remove(built_in.name).unwrap_or_default();
-        providers.push(configure(built_in, section, environment));
-    }
-    for (name, section) in sections {
-        providers.push(add(&name, section, environment)?);
-    }
-    Ok(providers)
+    locate: impl Fn(&[&str], PathBuf) -> PathBuf,
+) -> Result<Vec<ProviderSettings>, Wrong> {
+    sections.0.into_iter().map(|(name, section)| provider(&name, section, environment, &locate)).collect()
 }
 
-fn configure(built_in: &BuiltIn, section: ProviderSection, environment: &Environment) -> ProviderSettings {
-    let base_url = environment.get(&variable(built_in.name, "BASE_URL"));
-    ProviderSettings {
-        name: built_in.name.into(),
-        kind: section.kind.map_or(built_in.kind, kind_of),
-        base_url: base_url.map(str::to_owned).or(section.base_url).unwrap_or(built_in.base_url.to_owned()),
-        key: key(built_in.name, section.api_key_env, built_in.needs_key, environment),
-        http2: section.http2.unwrap_or(false),
-        headers: section.headers,
-        limit_field: built_in.limit_field,
-        default_model: built_in.default_model,
-    }
-}
-
-fn add(
+fn provider(
     name: &str,
     section: ProviderSection,
     environment: &Environment,
-) -> Result<ProviderSettings, ConfigError> {
-    let invalid = |setting: &str, reason: &str| {
-        let key = format!("providers.{name}{setting}");
-        ConfigError::Setting { key, reason: reason.to_owned() }
-    };
+    locate: impl Fn(&[&str], PathBuf) -> PathBuf,
+) -> Result<ProviderSettings, Wrong> {
+    let path = ["providers", name];
     if name.is_empty() || name.contains('/') {
-        return Err(invalid("", "a provider's name is not empty and has no `/`"));
+        return Err(Wrong::new(&path, "a provider's name is not empty and has no `/`"));
     }
-    let base_url =
-        section.base_url.ok_or_else(|| invalid(".base_url", "a provider of your own needs an address"))?;
-    let needs_key = section.api_key_env.is_some();
+    let kind = match section.kind.unwrap_or(Kind::Openai) {
+        Kind::Openai => ProviderKind::Openai,
+        Kind::Sim => ProviderKind::Sim,
+        Kind::Anthropic | Kind::Azure => ProviderKind::Unsupported,
+    };
+    if kind == ProviderKind::Openai && section.base_url.is_none() {
+        return Err(Wrong::new(&path, "a provider of your own needs an address, `base_url`"));
+    }
+    let limit_field = match section.output_limit.unwrap_or(OutputLimit::MaxTokens) {
+        OutputLimit::MaxTokens => "max_tokens",
+        OutputLimit::MaxCompletionTokens => "max_completion_tokens",
+    };
     Ok(ProviderSettings {
         name: ProviderName::from(name),
-        kind: section.kind.map_or(ProviderKind::Openai, kind_of),
-        base_url,
-        key: key(name, section.api_key_env, needs_key, environment),
-        http2: section.http2.unwrap_or(false),
+        kind,
+        base_url: section.base_url.unwrap_or_default(),
+        key: key(name, section.api_key_env, section.api_key_cmd, environment),
+        http2: section.http2,
         headers: section.headers,
-        limit_field: OLD_LIMIT,
-        default_model: None,
+        ca_file: section.ca_file.map(|file| locate(&["providers", name, "ca_file"], file)),
+        send_user: section.send_user,
+        structured: section.structured.unwrap_or(Structured::Schema),
+        limit_field: limit_field.to_owned(),
+        default_model: section.default_model,
     })
 }
 
-fn kind_of(kind: Kind) -> ProviderKind {
-    match kind {
-        Kind::Openai => ProviderKind::Openai,
-        Kind::Anthropic => ProviderKind::Unsupported,
-    }
-}
-
-fn key(provider: &str, named: Option<String>, needed: bool, environment: &Environment) -> Key {
-    let variable = named.unwrap_or_else(|| variable(provider, "API_KEY"));
-    match environment.get(&variable).map(str::trim).filter(|key| !key.is_empty()) {
-        Some(key) => Key::Present { secret: Secret::new(key), variable },
-        None if needed => Key::Missing(variable),
-        None => Key::NotNeeded,
+/// From the variable that is named, or the usual one; else from the command.
+fn key(provider: &str, named: Option<String>, command: Option<Command>, environment: &Environment) -> Key {
+    let needed = named.is_some();
+    let variable = named.unwrap_or_else(|| variable_of(provider, "API_KEY"));
+    let present = environment.get(&variable).map(str::trim).filter(|key| !key.is_empty());
+    match (present, command) {
+        (Some(key), _) => Key::Present { secret: Secret::new(key), source: variable },
+        (None, Some(command)) => Key::Command(command.words()),
+        (None, None) if needed => Key::Missing(variable),
+        (None, None) => Key::NotNeeded,
     }
 }
 
 /// `OPENAI_API_KEY`, `MY_PROXY_BASE_URL`
-fn variable(provider: &str, what: &str) -> String {
+pub(super) fn variable_of(provider: &str, what: &str) -> String {
     let name: String =
         provider.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     format!("{name}_{what}")

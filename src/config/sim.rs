@@ -1,34 +1,47 @@
 //! `sim:`, the simulator's settings, and their short form in `LLMOPS_SIM`.
 
 use std::collections::BTreeMap;
+#[cfg(test)]
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::ConfigError;
-use super::yaml::{Share, Span, parse};
+use super::Wrong;
+use super::tree::{Key, Node, Place, Tree};
+use super::values::{Share, Span};
 use crate::domain::money::Rate;
 use crate::domain::settings::{SimModel, SimProfile, SimSettings};
 
 /// `sim:`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct SimSection {
-    latency: Option<Span>,
-    tps: Option<f64>,
-    rate_limit: Option<Share>,
-    error: Option<Share>,
-    timeout: Option<Share>,
-    drop: Option<Share>,
-    cut: Option<Share>,
-    seed: Option<u64>,
+    /// Before the first token.
+    latency: Span,
+    /// Tokens per second; 0 is as fast as possible.
+    tps: f64,
+    /// The rate of 429 with a `Retry-After`.
+    rate_limit: Share,
+    /// The rate of 500.
+    error: Share,
+    /// The rate of requests that are never answered.
+    timeout: Share,
+    /// The rate of connections that break before an answer.
+    drop: Share,
+    /// The rate of answers that break off.
+    cut: Share,
+    /// Faults depend on the seed, the request and the attempt.
+    seed: u64,
+    /// Models with an answer, faults and a price of their own.
     models: BTreeMap<String, ModelSection>,
 }
 
 /// One of `sim.models:`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct ModelSection {
+    /// Jinja over `prompt`, `system`, `messages` and `model`; the question without it.
     answer: Option<String>,
     latency: Option<Span>,
     tps: Option<f64>,
@@ -41,47 +54,33 @@ struct ModelSection {
 }
 
 /// USD a million tokens.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PriceSection {
+    #[schemars(with = "f64")]
     input: Rate,
+    #[schemars(with = "f64")]
     output: Rate,
 }
 
 impl SimSection {
-    pub(super) fn over(self, lower: Self) -> Self {
-        let mut models = lower.models;
-        models.extend(self.models);
-        Self {
-            latency: self.latency.or(lower.latency),
-            tps: self.tps.or(lower.tps),
-            rate_limit: self.rate_limit.or(lower.rate_limit),
-            error: self.error.or(lower.error),
-            timeout: self.timeout.or(lower.timeout),
-            drop: self.drop.or(lower.drop),
-            cut: self.cut.or(lower.cut),
-            seed: self.seed.or(lower.seed),
-            models,
-        }
-    }
-
-    pub(super) fn into_settings(self) -> Result<SimSettings, ConfigError> {
+    pub(super) fn into_settings(self) -> Result<SimSettings, Wrong> {
         let profile = SimProfile {
-            latency: self.latency.map_or(Duration::ZERO, |span| span.0),
-            tps: self.tps.unwrap_or(0.0),
-            rate_limit: self.rate_limit.map_or(0.0, |share| share.0),
-            error: self.error.map_or(0.0, |share| share.0),
-            timeout: self.timeout.map_or(0.0, |share| share.0),
-            drop: self.drop.map_or(0.0, |share| share.0),
-            cut: self.cut.map_or(0.0, |share| share.0),
+            latency: self.latency.0,
+            tps: self.tps,
+            rate_limit: self.rate_limit.0,
+            error: self.error.0,
+            timeout: self.timeout.0,
+            drop: self.drop.0,
+            cut: self.cut.0,
         };
-        check(&profile, "sim")?;
+        check(&profile, &["sim"])?;
         let models = self.models.into_iter().map(|(name, section)| {
             let model = section.into_model(profile);
-            check(&model.profile, &format!("sim.models.{name}"))?;
+            check(&model.profile, &["sim", "models", &name])?;
             Ok((name, model))
         });
-        Ok(SimSettings { profile, seed: self.seed.unwrap_or(0), models: models.collect::<Result<_, _>>()? })
+        Ok(SimSettings { profile, seed: self.seed, models: models.collect::<Result<_, _>>()? })
     }
 }
 
@@ -103,35 +102,36 @@ impl ModelSection {
     }
 }
 
-fn check(profile: &SimProfile, section: &str) -> Result<(), ConfigError> {
-    let invalid = |key: String, reason: &str| ConfigError::Setting { key, reason: reason.to_owned() };
+fn check(profile: &SimProfile, section: &[&str]) -> Result<(), Wrong> {
     let faults = profile.rate_limit + profile.error + profile.timeout + profile.drop + profile.cut;
     if faults > 1.0 + f64::EPSILON {
-        return Err(invalid(section.to_owned(), "the fault rates add up to more than 1"));
+        return Err(Wrong::new(section, "the fault rates add up to more than 1"));
     }
     if !(0.0..=1e9).contains(&profile.tps) {
-        return Err(invalid(format!("{section}.tps"), "tokens per second are 0 (no limit) or more"));
+        return Err(Wrong::new(&[section, &["tps"]].concat(), "tokens per second are 0 (no limit) or more"));
     }
     Ok(())
 }
 
-/// `latency=50ms,rate_limit=0.02,seed=7`
-pub(super) fn read_spec(spec: &str) -> Result<SimSection, String> {
+/// `latency=50ms,rate_limit=0.02,seed=7`, as what the section would say.
+pub(super) fn read_spec(spec: &str, place: &Place) -> Result<Node, String> {
     const KEYS: [&str; 8] = ["latency", "tps", "rate_limit", "error", "timeout", "drop", "cut", "seed"];
-    let mut yaml = String::new();
+    let mut fields = Vec::new();
     for pair in spec.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not KEY=VALUE"))?;
         let (key, value) = (key.trim(), value.trim());
         if !KEYS.contains(&key) {
             return Err(format!("`{key}` is not one of {}", KEYS.join(", ")));
         }
-        let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ' '));
-        if !plain || value.is_empty() {
-            return Err(format!("`{value}` is not a value for `{key}`"));
+        if value.is_empty() {
+            return Err(format!("`{key}` has no value"));
         }
-        yaml = format!("{yaml}{key}: {value}\n");
+        let value = Node { place: place.clone(), value: Tree::Untyped(value.to_owned()) };
+        fields.push((Key { name: key.to_owned(), place: place.clone() }, value));
     }
-    parse::<Option<SimSection>>(&yaml).map(Option::unwrap_or_default).map_err(|error| error.reason)
+    let section = Node { place: place.clone(), value: Tree::Map(fields) };
+    let key = Key { name: "sim".to_owned(), place: place.clone() };
+    Ok(Node { place: place.clone(), value: Tree::Map(vec![(key, section)]) })
 }
 
 #[cfg(test)]
@@ -139,23 +139,37 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::{decode, defaults};
+
+    fn read(spec: &str) -> Result<SimSettings, String> {
+        let section = read_spec(spec, &Place::Variable("LLMOPS_SIM".into()))?.over(defaults());
+        let sections = decode(&section).map_err(|error| error.to_string())?;
+        sections.sim.into_settings().map_err(|wrong| wrong.reason)
+    }
 
     #[test]
     fn the_short_form_sets_what_the_file_would() {
-        let sim = read_spec("latency=50ms, rate_limit=0.02,seed=7").unwrap().into_settings().unwrap();
+        let sim = read("latency=50ms, rate_limit=0.02,seed=7").unwrap();
         assert_eq!(sim.profile.latency, Duration::from_millis(50));
         assert_eq!((sim.profile.rate_limit, sim.seed), (0.02, 7));
-        for bad in ["latency", "speed=1", "error=lots", "latency=5", "seed=-1", "error=1}"] {
-            assert!(read_spec(bad).is_err(), "{bad}");
+        for bad in [
+            "latency",
+            "latency=",
+            "speed=1",
+            "error=lots",
+            "latency=5",
+            "seed=-1",
+            "error=1}",
+            "error=0.6,drop=0.6",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
         }
-        let over = read_spec("error=0.6,drop=0.6").unwrap().into_settings();
-        assert!(over.unwrap_err().to_string().contains("add up"));
     }
 
     proptest! {
         #[test]
         fn no_text_panics(text in ".*") {
-            let _ = read_spec(&text);
+            let _ = read(&text);
         }
     }
 }

@@ -1,46 +1,53 @@
-//! Settings in the environment: `LLMOPS_` and the key in capitals, with `__` for a dot.
-
-use serde_json::json;
+//! Settings in the environment: `LLMOPS_` and the key in capitals, with `__` for a dot; the simulator's
+//! short form; and the address of a built-in provider, `OPENAI_BASE_URL`.
 
 use super::ConfigError;
+use super::decode::decode;
 use super::env::Environment;
-use super::file::File;
-use super::sim::{SimSection, read_spec};
+use super::sim::read_spec;
+use super::tree::{Node, Place, Tree};
+use super::{defaults, variable_of};
 
 const PREFIX: &str = "LLMOPS_";
 
-/// What has our prefix and is an option of the command line, not a setting.
-const OPTIONS: [&str; 2] = ["CONFIG", "DB"];
+/// What has our prefix and is no setting: the config file itself, and the shell's questions for completions.
+const OTHERS: [&str; 2] = ["CONFIG", "COMPLETE"];
 
 /// The settings in the environment, as one layer.
-pub(super) fn layer(environment: &Environment) -> Result<File, ConfigError> {
-    let mut layer = File::default();
-    for (key, value) in environment.with_prefix(PREFIX).filter(|(key, _)| !OPTIONS.contains(key)) {
-        let setting = if key == "SIM" {
-            read_spec(value).and_then(checked_sim)
-        } else {
-            read_setting(&key.to_lowercase().split("__").collect::<Vec<_>>(), value)
+pub(super) fn layer(environment: &Environment) -> Result<Node, ConfigError> {
+    let mut layer = addresses(environment);
+    for (key, value) in environment.with_prefix(PREFIX).filter(|(key, _)| !OTHERS.contains(key)) {
+        let place = Place::Variable(format!("{PREFIX}{key}").into());
+        let setting = match key {
+            "SIM" => read_spec(value, &place).map_err(|reason| ConfigError::at(place, reason))?,
+            "DB" => Node::nested(&["store", "file"], Tree::Text(value.to_owned()), &place),
+            _ => {
+                let path = key.to_lowercase();
+                let path: Vec<&str> = path.split("__").collect();
+                Node::nested(&path, Tree::Untyped(value.to_owned()), &place)
+            }
         };
-        let invalid = |reason| ConfigError::Variable { variable: format!("{PREFIX}{key}"), reason };
-        layer = layer.over(setting.map_err(invalid)?);
+        // By itself, so that it is the variable that is named, not what else there is.
+        decode(&setting.clone().over(defaults()))?;
+        layer = setting.over(layer);
     }
     Ok(layer)
 }
 
-/// The short form is whole in itself, so that it can be checked at once.
-fn checked_sim(sim: SimSection) -> Result<File, String> {
-    sim.clone().into_settings().map_err(|error| error.to_string())?;
-    Ok(File { sim, ..File::default() })
-}
-
-/// One setting as a layer of its own.
-fn read_setting(path: &[&str], value: &str) -> Result<File, String> {
-    let nested = path.iter().rev().fold(scalar(value), |inner, key| format!("{{{}: {inner}}}", json!(key)));
-    File::parse(&nested).map_err(|error| error.reason)
-}
-
-/// A value as YAML: `true`, `false` and numbers as they are, everything else a string, whatever is in it.
-fn scalar(value: &str) -> String {
-    let plain = matches!(value, "true" | "false") || value.parse::<f64>().is_ok_and(f64::is_finite);
-    if plain { value.to_owned() } else { json!(value).to_string() }
+/// The addresses of built-in providers.
+fn addresses(environment: &Environment) -> Node {
+    let mut layer = Node { place: Place::Default, value: Tree::Null };
+    let defaults = defaults();
+    let Some(Tree::Map(built_in)) = defaults.get(&["providers"]).map(|node| &node.value) else {
+        return layer;
+    };
+    for (provider, _) in built_in {
+        let variable = variable_of(&provider.name, "BASE_URL");
+        if let Some(address) = environment.get(&variable) {
+            let place = Place::Variable(variable.into());
+            let path = ["providers", &provider.name, "base_url"];
+            layer = Node::nested(&path, Tree::Text(address.to_owned()), &place).over(layer);
+        }
+    }
+    layer
 }

@@ -1,51 +1,15 @@
-//! Reading YAML, strictly, and what is written in it beside plain values.
+//! Reading YAML, strictly, into a tree that remembers lines and columns.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
 
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
-use serde_yaml::{Localizer, Location, Options, UserMessageFormatter};
+use serde_json::Number;
+use serde_yaml::{Localizer, Location, Options, Spanned, UserMessageFormatter};
 
-/// A length of time as people write it: `50ms`, `2s`, `1m 30s`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span(pub(super) Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parsed = humantime::parse_duration(&text);
-        parsed
-            .map(Self)
-            .map_err(|_| de::Error::custom(format!("`{text}` is not a duration such as 50ms, 2s or 1m 30s")))
-    }
-}
-
-/// A time after which something ends, which is not at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limit(pub(super) Duration);
-
-impl<'de> Deserialize<'de> for Limit {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Span::deserialize(deserializer)? {
-            Span(Duration::ZERO) => Err(de::Error::custom("a time limit is longer than 0")),
-            Span(limit) => Ok(Self(limit)),
-        }
-    }
-}
-
-/// A probability, from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Share(pub(super) f64);
-
-impl<'de> Deserialize<'de> for Share {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let share = f64::deserialize(deserializer)?;
-        if (0.0..=1.0).contains(&share) {
-            return Ok(Self(share));
-        }
-        Err(de::Error::custom(format!("`{share}` is not a rate from 0 to 1")))
-    }
-}
+use super::tree::{Key, Node, Place, Tree};
 
 /// Where YAML is wrong, and how.
 #[derive(Debug)]
@@ -65,14 +29,110 @@ impl YamlError {
     }
 }
 
-/// Reads YAML strictly. Errors quote nothing of the input but names, since values may be keys.
-pub(super) fn parse<T: de::DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+/// Reads a file's text strictly. Errors quote nothing of it but names, since values may be keys.
+pub(super) fn parse(text: &str, path: &Arc<Path>) -> Result<Node, YamlError> {
     let options: Options = serde_yaml::options! { strict_booleans: true, with_snippet: false };
-    serde_yaml::from_str_with_options(text, options).map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-        let said = error.render_with_formatter(&UserMessageFormatter.with_localizer(&WithoutPlace));
-        YamlError { line, column, reason: plainly(said.lines().next().unwrap_or_default()) }
-    })
+    let parsed: Result<Spanned<Plain>, _> = serde_yaml::from_str_with_options(text, options);
+    match parsed {
+        Ok(spanned) => Ok(node_of(spanned, path)),
+        Err(error) => {
+            let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+            let said = error.render_with_formatter(&UserMessageFormatter.with_localizer(&WithoutPlace));
+            Err(YamlError { line, column, reason: plainly(said.lines().next().unwrap_or_default()) })
+        }
+    }
+}
+
+/// YAML as it is written, every value with its place.
+enum Plain {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    List(Vec<Spanned<Plain>>),
+    Map(Vec<(Spanned<String>, Spanned<Plain>)>),
+}
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PlainVisitor)
+    }
+}
+
+struct PlainVisitor;
+
+impl<'de> Visitor<'de> for PlainVisitor {
+    type Value = Plain;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Plain, E> {
+        Ok(Plain::Null)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Plain, E> {
+        Ok(Plain::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Plain, D::Error> {
+        Plain::deserialize(deserializer)
+    }
+
+    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<Plain, E> {
+        Ok(Plain::Bool(truth))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Plain, E> {
+        Ok(Plain::Number(number.into()))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Plain, E> {
+        Ok(Plain::Number(number.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Plain, E> {
+        Number::from_f64(number).map(Plain::Number).ok_or_else(|| E::custom("not a finite number"))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Plain, E> {
+        Ok(Plain::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Plain, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Plain::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Plain, A::Error> {
+        let mut map = Vec::new();
+        while let Some(field) = fields.next_entry()? {
+            map.push(field);
+        }
+        Ok(Plain::Map(map))
+    }
+}
+
+fn node_of(spanned: Spanned<Plain>, path: &Arc<Path>) -> Node {
+    let place = |at: Location| Place::File { path: Arc::clone(path), line: at.line(), column: at.column() };
+    let value = match spanned.value {
+        Plain::Null => Tree::Null,
+        Plain::Bool(truth) => Tree::Bool(truth),
+        Plain::Number(number) => Tree::Number(number),
+        Plain::Text(text) => Tree::Text(text),
+        Plain::List(items) => Tree::List(items.into_iter().map(|item| node_of(item, path)).collect()),
+        Plain::Map(fields) => {
+            let field = |(key, value): (Spanned<String>, _)| {
+                (Key { place: place(key.referenced), name: key.value }, node_of(value, path))
+            };
+            Tree::Map(fields.into_iter().map(field).collect())
+        }
+    };
+    Node { place: place(spanned.referenced), value }
 }
 
 /// The place is ours to say.
@@ -86,15 +146,50 @@ impl Localizer for WithoutPlace {
 
 /// The parser's words for programmers, in words for people.
 fn plainly(said: &str) -> String {
-    const WORDS: [(&str, &str); 7] = [
-        ("invalid u", "expected a whole number"),
-        ("invalid f", "expected a number"),
-        ("expected mapping start", "expected settings (`key: value`)"),
-        ("expected string scalar", "expected a text"),
+    const WORDS: [(&str, &str); 5] = [
+        ("YAML document too large", "too large or too complex, perhaps by its aliases"),
+        ("while parsing a block mapping", "a key is expected here: the indentation does not fit"),
         ("only single YAML document", "a second document, where one is expected"),
         ("Recursive reference", "an alias inside of what it stands for"),
         ("unexpected end of file", "the file ends too early"),
     ];
     let translated = WORDS.iter().find(|(begins, _)| said.starts_with(begins));
     translated.map_or(said, |(_, words)| words).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Node, YamlError> {
+        parse(text, &Arc::from(Path::new("f")))
+    }
+
+    #[test]
+    fn keys_and_values_know_their_places() {
+        let node = read("a: 1\nb:\n  c: [x, 0.25]\n  'd e': yes\n").unwrap();
+        assert_eq!(node.place_of(&["b", "d e"]).to_string(), "f:4:3");
+        let list = node.get(&["b", "c"]).unwrap();
+        let Tree::List(items) = &list.value else { panic!("{list:?}") };
+        assert_eq!(items[1].place.to_string(), "f:3:10");
+        assert_eq!(items[1].value, Tree::Number(Number::from_f64(0.25).unwrap()));
+        assert_eq!(node.get(&["b", "d e"]).unwrap().value, Tree::Text("yes".into()));
+    }
+
+    #[test]
+    fn an_empty_file_says_nothing() {
+        for text in ["", "# nothing\n"] {
+            assert_eq!(read(text).unwrap().value, Tree::Null, "{text:?}");
+        }
+        assert_eq!(read("a: x\na: y\n").unwrap_err().line, 2);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".*") {
+            let _ = read(&text);
+        }
+    }
 }

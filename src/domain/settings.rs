@@ -2,11 +2,13 @@
 //! (`config`) and what obeys them (`provider`, `pipeline`) never meet; they meet here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::money::Rate;
 use super::name::ProviderName;
 use super::secret::Secret;
+use super::words::words;
 
 /// How to reach one provider.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,10 +25,28 @@ pub struct ProviderSettings {
     pub http2: bool,
     /// Further headers of every request. Their values are often keys.
     pub headers: BTreeMap<String, Secret>,
+    /// A PEM file with authorities to trust beside the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the call's user is sent along.
+    pub send_user: bool,
+    /// How it is told to answer by a schema.
+    pub structured: Structured,
     /// The request field for the limit on output tokens.
-    pub limit_field: &'static str,
+    pub limit_field: String,
     /// The model to use when nobody names one.
-    pub default_model: Option<&'static str>,
+    pub default_model: Option<String>,
+}
+
+words! {
+    /// How a provider can be told to answer by a JSON schema.
+    Structured {
+        /// It takes the schema itself.
+        Schema = "schema",
+        /// It can be held to some JSON object.
+        Object = "object",
+        /// It can only be asked for it.
+        None = "none",
+    }
 }
 
 /// The protocols there are.
@@ -43,13 +63,15 @@ pub enum ProviderKind {
 /// Where a provider's key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// Here, from this environment variable.
+    /// Here.
     Present {
         /// The key.
         secret: Secret,
-        /// Where it was found.
-        variable: String,
+        /// Where it was found: the environment variable, or the program that printed it.
+        source: String,
     },
+    /// This command prints it; it is run when the key is needed.
+    Command(Vec<String>),
     /// It needs one, which would be in this environment variable.
     Missing(String),
     /// It needs none.
@@ -67,15 +89,74 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For the call: all attempts and waits together.
     pub total: Duration,
+    /// For a command that prints a key.
+    pub key_command: Duration,
 }
 
-impl Default for Timeouts {
+words! {
+    /// How a line of the log is written.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// A JSON object.
+        Json = "json",
+    }
+}
+
+/// The log of calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Where they are appended; to stderr without it.
+    pub file: Option<PathBuf>,
+}
+
+words! {
+    /// What the store keeps of requests and answers.
+    Bodies {
+        /// Everything.
+        Full = "full",
+        /// Everything but what looks like a secret.
+        Masked = "masked",
+        /// Nothing.
+        None = "none",
+    }
+}
+
+words! {
+    /// How careful the store is.
+    Synchronous {
+        /// A power cut may lose the last moments.
+        Normal = "normal",
+        /// A power cut loses nothing.
+        Full = "full",
+    }
+}
+
+/// The store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Where it is, unless it is where it always is.
+    pub file: Option<PathBuf>,
+    /// What is kept of requests and answers.
+    pub bodies: Bodies,
+    /// The most bytes that are kept of one of them.
+    pub body_limit: u64,
+    /// How long calls are kept; for ever without it.
+    pub keep: Option<Duration>,
+    /// How careful it is.
+    pub synchronous: Synchronous,
+}
+
+impl Default for StoreSettings {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(10),
-            first_delta: Duration::from_secs(300),
-            idle: Duration::from_secs(60),
-            total: Duration::from_secs(600),
+            file: None,
+            bodies: Bodies::Full,
+            body_limit: 16 << 20,
+            keep: None,
+            synchronous: Synchronous::Normal,
         }
     }
 }

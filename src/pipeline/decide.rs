@@ -24,7 +24,7 @@ pub(super) fn plan(
 ) -> Result<Plan, RefusedCall> {
     let target = target(parts, context.overrides.model.as_deref().or(request.model()))?;
     let settings = parts.providers.settings(&target.provider)?;
-    context.overrides.apply(&mut request, settings.limit_field);
+    context.overrides.apply(&mut request, &settings.limit_field);
     request.check_fields()?;
     request.set("model", target.model.as_str().into());
     request.set_streamed(context.streamed);

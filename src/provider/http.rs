@@ -3,12 +3,15 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -28,11 +31,15 @@ const LONGEST_MESSAGE: usize = 300;
 /// Sends requests to one provider.
 pub(super) struct Http {
     url: Url,
+    /// The path of the provider's address.
+    base_path: String,
     headers: HeaderMap,
     /// What no message may show.
     secrets: Vec<Secret>,
-    key_variable: Option<String>,
+    key_source: Option<String>,
     http2: bool,
+    /// Authorities to trust beside the public ones.
+    authorities: Vec<CertificateDer<'static>>,
     connect_timeout: Duration,
     /// Built on first use: commands that never call need none.
     client: OnceLock<Client>,
@@ -54,6 +61,7 @@ impl Http {
     ) -> Result<Self, String> {
         let url = endpoint(&settings.base_url, path)
             .ok_or_else(|| "its base_url is not an http or https address".to_owned())?;
+        let base_path = url.path().strip_suffix(path).unwrap_or_default().to_owned();
         let mut headers = HeaderMap::new();
         for (name, value) in &settings.headers {
             let invalid = || format!("header `{name}` is not valid");
@@ -61,9 +69,9 @@ impl Http {
             headers.insert(name, sensitive(value.reveal()).ok_or_else(invalid)?);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let (key, key_variable) = match &settings.key {
-            Key::Present { secret, variable } => (Some(secret.clone()), Some(variable.clone())),
-            Key::Missing(_) | Key::NotNeeded => (None, None),
+        let (key, key_source) = match &settings.key {
+            Key::Present { secret, source } => (Some(secret.clone()), Some(source.clone())),
+            Key::Command(_) | Key::Missing(_) | Key::NotNeeded => (None, None),
         };
         if let Some(key) = &key {
             let bearer = sensitive(&format!("Bearer {}", key.reveal()));
@@ -71,8 +79,18 @@ impl Http {
             headers.insert(AUTHORIZATION, bearer);
         }
         let secrets = key.into_iter().chain(settings.headers.values().cloned()).collect();
+        let authorities = settings.ca_file.as_deref().map(read_authorities).transpose()?.unwrap_or_default();
         let (http2, client) = (settings.http2, OnceLock::new());
-        Ok(Self { url, headers, secrets, key_variable, http2, connect_timeout, client })
+        Ok(Self { url, base_path, headers, secrets, key_source, http2, authorities, connect_timeout, client })
+    }
+
+    /// Gets what is at `path` below the provider's address; that it succeeds is all that is asked.
+    pub(super) async fn get(&self, path: &str) -> Result<(), Failure> {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{path}", self.base_path));
+        let request = self.client()?.get(url).headers(self.headers.clone());
+        let response = request.send().await.map_err(|error| self.failure(&error, FailureKind::Dropped))?;
+        if response.status().is_success() { Ok(()) } else { Err(self.refusal(response).await) }
     }
 
     /// Posts a body; returns the response once its head is there and says success.
@@ -149,7 +167,7 @@ impl Http {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let built = build_client(self.http2, self.connect_timeout)
+        let built = build_client(self.http2, &self.authorities, self.connect_timeout)
             .map_err(|reason| Failure::new(FailureKind::Connect, format!("no HTTP client: {reason}")))?;
         Ok(self.client.get_or_init(|| built))
     }
@@ -162,8 +180,8 @@ impl Http {
         let (message, code) = provider_error(&serde_json::from_slice(&body).unwrap_or_default());
         let reason =
             message.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned());
-        let key = match &self.key_variable {
-            Some(variable) if matches!(status.as_u16(), 401..=403) => format!(" (the key is {variable}'s)"),
+        let key = match &self.key_source {
+            Some(source) if matches!(status.as_u16(), 401..=403) => format!(" (the key is {source}'s)"),
             _ => String::new(),
         };
         let said = self.redact(&format!("{} answered {}: {reason}", self.origin(), status.as_u16()));
@@ -260,10 +278,29 @@ fn root_cause(error: &dyn Error) -> String {
     cause.to_string()
 }
 
+/// The certificates of a PEM file.
+fn read_authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let failed = |reason: String| format!("its ca_file {}: {reason}", file.display());
+    let pem = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
+    let read = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    match read {
+        Ok(authorities) if authorities.is_empty() => Err(failed("there is no certificate in it".into())),
+        Ok(authorities) => Ok(authorities),
+        Err(_) => Err(failed("it is not a PEM file".into())),
+    }
+}
+
 /// A client that verifies servers against Mozilla's roots, which are compiled in: loading the system's
 /// would cost every command several milliseconds.
-fn build_client(http2: bool, connect_timeout: Duration) -> Result<Client, String> {
-    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
+fn build_client(
+    http2: bool,
+    authorities: &[CertificateDer<'static>],
+    connect_timeout: Duration,
+) -> Result<Client, String> {
+    let mut roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(|error| format!("a certificate of its ca_file: {error}"))?;
+    }
     let mut tls =
         rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()

@@ -2,14 +2,15 @@
 //! folder only.
 
 mod http;
+mod key;
 mod openai;
 mod sim;
 mod sse;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -18,7 +19,7 @@ use crate::domain::event::{Completion, Event};
 use crate::domain::failure::Failure;
 use crate::domain::name::{ModelName, ProviderName};
 use crate::domain::request::ChatRequest;
-use crate::domain::settings::{Key, ProviderKind, ProviderSettings, SimSettings};
+use crate::domain::settings::{Key, ProviderKind, ProviderSettings, SimSettings, Timeouts};
 
 /// What a provider sends back, in order. Ends with [`Event::Done`] or a failure; one that just ends broke off.
 pub trait EventStream: Send {
@@ -50,6 +51,9 @@ pub trait Provider: Debug + Send + Sync {
         outgoing: &'a Outgoing,
         attempt: u32,
     ) -> BoxFuture<'a, Result<Box<dyn EventStream>, Failure>>;
+
+    /// Asks whether it can be reached and takes the key, without asking a model anything.
+    fn check(&self) -> BoxFuture<'_, Result<(), Failure>>;
 }
 
 /// Why there is no provider to send to. Nothing was sent.
@@ -84,7 +88,7 @@ pub enum ProviderError {
 pub struct Registry {
     settings: BTreeMap<ProviderName, ProviderSettings>,
     sim: SimSettings,
-    connect_timeout: Duration,
+    timeouts: Timeouts,
     made: Mutex<HashMap<ProviderName, Arc<dyn Provider>>>,
 }
 
@@ -93,10 +97,10 @@ impl Registry {
     pub fn new(
         providers: impl IntoIterator<Item = ProviderSettings>,
         sim: SimSettings,
-        connect_timeout: Duration,
+        timeouts: Timeouts,
     ) -> Self {
         let settings = providers.into_iter().map(|settings| (settings.name.clone(), settings)).collect();
-        Self { settings, sim, connect_timeout, made: Mutex::default() }
+        Self { settings, sim, timeouts, made: Mutex::default() }
     }
 
     /// A provider's settings.
@@ -123,10 +127,23 @@ impl Registry {
             (ProviderKind::Openai, Key::Missing(variable)) => {
                 Err(ProviderError::MissingKey { provider: name.clone(), variable: variable.clone() })
             }
-            (ProviderKind::Openai, _) => match openai::OpenAi::new(settings, self.connect_timeout) {
-                Ok(provider) => Ok(Arc::new(provider)),
-                Err(reason) => Err(ProviderError::Settings { provider: name.clone(), reason }),
-            },
+            (ProviderKind::Openai, _) => {
+                let made = self
+                    .with_key(settings)
+                    .and_then(|settings| openai::OpenAi::new(&settings, self.timeouts.connect));
+                match made {
+                    Ok(provider) => Ok(Arc::new(provider)),
+                    Err(reason) => Err(ProviderError::Settings { provider: name.clone(), reason }),
+                }
+            }
         }
+    }
+
+    /// The settings with the key that a command prints, if that is where it comes from.
+    fn with_key<'a>(&self, settings: &'a ProviderSettings) -> Result<Cow<'a, ProviderSettings>, String> {
+        let Key::Command(command) = &settings.key else { return Ok(Cow::Borrowed(settings)) };
+        let secret = key::printed_by(command, self.timeouts.key_command)?;
+        let source = command.first().cloned().unwrap_or_default();
+        Ok(Cow::Owned(ProviderSettings { key: Key::Present { secret, source }, ..settings.clone() }))
     }
 }

@@ -55,6 +55,10 @@ impl Provider for OpenAi {
         }
         .boxed()
     }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), Failure>> {
+        self.http.get("/models").boxed()
+    }
 }
 
 /// A whole body is a short stream.

@@ -1,0 +1,137 @@
+//! What may be written in configuration, section by section: the types that files are read into, and from
+//! which the JSON schema for editors is made. `default.yaml` gives every field that is not optional.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::providers::ProviderSection;
+use super::sim::SimSection;
+use super::values::{Limit, Ordered, Size, Span};
+use crate::domain::settings::{Bodies, LogFormat, Synchronous, Timeouts};
+use crate::policy::retry::RetryPolicy;
+
+/// Settings of llmops.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sections {
+    /// The model when neither -m nor the request names one: NAME or PROVIDER/NAME.
+    pub(super) model: Option<String>,
+    /// Who answers: the built-in providers, and endpoints of your own.
+    pub(super) providers: Ordered<ProviderSection>,
+    /// Named templates for -t NAME: Jinja over --var and `prompt`.
+    pub(super) templates: Ordered<String>,
+    /// How often to try.
+    pub(super) retry: RetrySection,
+    /// How long to wait.
+    pub(super) timeouts: TimeoutsSection,
+    /// The record of calls.
+    pub(super) store: StoreSection,
+    /// A line for every call.
+    pub(super) log: LogSection,
+    /// The simulator inside.
+    pub(super) sim: SimSection,
+}
+
+/// `retry:`
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetrySection {
+    /// Attempts after the first.
+    retries: u32,
+    /// The first wait, which doubles from attempt to attempt.
+    base: Span,
+    /// The longest wait.
+    max: Span,
+}
+
+/// `timeouts:`
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TimeoutsSection {
+    /// For a connection, TLS included.
+    connect: Limit,
+    /// For the first piece of an answer; for an answer that comes whole, all of it.
+    first_delta: Limit,
+    /// Between two pieces.
+    idle: Limit,
+    /// For a call, all attempts and waits together.
+    total: Limit,
+    /// For a command that prints a key.
+    api_key_cmd: Limit,
+}
+
+/// `store:`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoreSection {
+    /// Where it is; relative to the file that says so.
+    pub(super) file: Option<PathBuf>,
+    /// What is kept of requests and answers.
+    #[schemars(with = "BodiesWord")]
+    pub(super) bodies: Bodies,
+    /// The most that is kept of one request or answer.
+    pub(super) body_limit: Size,
+    /// How long calls are kept.
+    pub(super) keep: Option<Limit>,
+    /// Whether a power cut may lose the last moments.
+    #[schemars(with = "SynchronousWord")]
+    pub(super) synchronous: Synchronous,
+}
+
+/// `log:`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogSection {
+    /// How lines are written.
+    #[schemars(with = "LogFormatWord")]
+    pub(super) format: LogFormat,
+    /// The file to append to; relative to the file that says so.
+    pub(super) file: Option<PathBuf>,
+}
+
+// The words of domain types, which know nothing of schemas.
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "a list of words for the schema")]
+enum BodiesWord {
+    Full,
+    Masked,
+    None,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "a list of words for the schema")]
+enum SynchronousWord {
+    Normal,
+    Full,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "a list of words for the schema")]
+enum LogFormatWord {
+    Text,
+    Json,
+}
+
+impl RetrySection {
+    pub(super) fn into_policy(self) -> RetryPolicy {
+        RetryPolicy { retries: self.retries, base: self.base.0, max: self.max.0 }
+    }
+}
+
+impl TimeoutsSection {
+    pub(super) fn into_timeouts(self) -> Timeouts {
+        Timeouts {
+            connect: self.connect.0,
+            first_delta: self.first_delta.0,
+            idle: self.idle.0,
+            total: self.total.0,
+            key_command: self.api_key_cmd.0,
+        }
+    }
+}
