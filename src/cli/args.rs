@@ -11,7 +11,9 @@ use serde_json::{Map, Value};
 use super::commands::batch::BatchArgs;
 use super::commands::calls::CallsArgs;
 use super::commands::chat::ChatArgs;
+use super::commands::config::ConfigArgs;
 use super::commands::cost::CostArgs;
+use super::commands::models::ModelsArgs;
 use super::commands::stream::StreamArgs;
 use super::error::CliError;
 use crate::domain::overrides::Overrides;
@@ -39,6 +41,8 @@ pub(super) enum Command {
     Batch(BatchArgs),
     Cost(CostArgs),
     Calls(CallsArgs),
+    Models(ModelsArgs),
+    Config(ConfigArgs),
 }
 
 /// Options of every command.

@@ -36,6 +36,12 @@ pub(super) enum CliError {
     /// A batch that ended early for a reason of its own.
     #[error("{0}")]
     Batch(BatchError),
+    /// There is a config file already.
+    #[error("the config file {} exists", .0.display())]
+    ConfigExists(PathBuf),
+    /// A question was answered with ^C.
+    #[error("interrupted")]
+    Interrupted,
     /// OUT is there already.
     #[error("{} exists", .0.display())]
     OutExists(PathBuf),
@@ -99,12 +105,14 @@ impl CliError {
             | Self::Input(_)
             | Self::LineModel { .. }
             | Self::Day(_)
+            | Self::ConfigExists(_)
             | Self::OutExists(_)
             | Self::OutBusy(_)
             | Self::Out { out: Some(_), .. }
             | Self::Write { .. }
             | Self::NoCall(_)
             | Self::AmbiguousCall { .. } => exit::USAGE,
+            Self::Interrupted => exit::INTERRUPTED,
             Self::Call(CallError::Failed(_) | CallError::Lost)
             | Self::Batch(_)
             | Self::Unrecorded(_)
@@ -132,6 +140,9 @@ impl CliError {
             Self::Day(_) => {
                 Some("a day is a date such as 2026-11-23, or today, yesterday, week, month, 7d".into())
             }
+            Self::ConfigExists(_) => {
+                Some("edit it, or replace it with --force; `llmops config show` says what is in force".into())
+            }
             Self::OutExists(_) => Some("--overwrite replaces it".into()),
             Self::OutBusy(_) => Some("wait for it to end, or name another OUT".into()),
             Self::Out { unwritten: 1.., recorded: true, .. } => {
@@ -140,6 +151,7 @@ impl CliError {
             Self::NoCall(_) => Some("`llmops calls` lists the newest".into()),
             Self::AmbiguousCall { .. } => Some("give more of the id".into()),
             Self::Write { .. }
+            | Self::Interrupted
             | Self::Out { .. }
             | Self::Batch(BatchError::Output(_))
             | Self::Call(CallError::Lost)
@@ -226,7 +238,7 @@ fn refusal_hint(error: &RefusedCall) -> String {
 }
 
 /// `a`, `b` or `c`
-fn or(names: &[String]) -> String {
+pub(super) fn or(names: &[String]) -> String {
     match names {
         [] => String::new(),
         [one] => format!("`{one}`"),

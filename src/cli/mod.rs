@@ -54,6 +54,8 @@ fn run(cli: Cli, ui: &Arc<Ui>) -> Result<u8, CliError> {
         Command::Stream(args) => commands::stream::run(&args, &cli.global, ui),
         Command::Batch(args) => commands::batch::run(&args, &cli.global, ui),
         Command::Calls(args) => commands::calls::run(&args, &cli.global, ui),
+        Command::Models(args) => commands::models::run(&args, &cli.global, ui),
+        Command::Config(args) => commands::config::run(&args, &cli.global, ui),
         Command::Cost(args) => commands::cost::run(&args, &cli.global, ui),
     }
 }

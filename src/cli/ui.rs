@@ -166,6 +166,11 @@ pub(super) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
+/// Whether there is somebody to ask: questions go to stderr, answers come from stdin.
+pub(super) fn can_ask() -> bool {
+    stdin_is_terminal() && io::stderr().is_terminal()
+}
+
 /// A duration for people: `350 ms`, `12.5 s`, `3 min 20 s`.
 pub(super) fn seconds(duration: Duration) -> String {
     match duration.as_secs() {

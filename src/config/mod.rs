@@ -7,6 +7,7 @@
 
 mod decode;
 mod env;
+mod init;
 mod prices;
 mod providers;
 mod sections;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use env::Environment;
+pub use init::{Choice, file_for, preview, without_files};
 pub use prices::embedded_prices;
 pub use show::{Setting, schema};
 pub use tree::Place;

@@ -1,6 +1,7 @@
 //! Configuration as it is shown: every value with its origin, and the JSON schema that editors check files
 //! against. What may be a key is never shown.
 
+use schemars::Schema;
 use schemars::transform::{RecursiveTransform, Transform};
 use serde::Serialize;
 use serde_json::Value;
@@ -83,8 +84,9 @@ fn without_secrets(address: &str) -> String {
 /// The JSON schema of a config file. Nothing in it is required: what a file does not say, a lower layer does.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(Sections);
-    RecursiveTransform(|schema: &mut schemars::Schema| drop(schema.remove("required")))
-        .transform(&mut schema);
+    let optional =
+        |schema: &mut Schema| drop(schema.as_object_mut().map(|fields| fields.shift_remove("required")));
+    RecursiveTransform(optional).transform(&mut schema);
     schema.to_value()
 }
 

@@ -83,9 +83,13 @@ impl Catalog {
         listing.map(|(provider, _)| Target { provider: provider.clone(), model: model.clone() }).collect()
     }
 
+    /// The models that a provider is known to have.
+    pub fn models_of(&self, provider: &ProviderName) -> impl Iterator<Item = &ModelName> {
+        self.models.get(provider).into_iter().flatten()
+    }
+
     /// Up to three names that are spelt much like `name`.
-    fn nearest(&self, name: &str) -> Vec<String> {
-        const ALIKE: f64 = 0.75;
+    pub fn nearest(&self, name: &str) -> Vec<String> {
         let wanted = name.to_lowercase();
         let mut scored: Vec<(f64, String)> = Vec::new();
         for (provider, models) in &self.models {
@@ -99,9 +103,23 @@ impl Catalog {
                 }
             }
         }
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        scored.into_iter().take(3).map(|(_, name)| name).collect()
+        best(scored)
     }
+}
+
+/// As alike as this is a likely slip.
+const ALIKE: f64 = 0.75;
+
+/// Up to three of `names` that are spelt much like `name`, best first.
+pub fn most_alike<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let wanted = name.to_lowercase();
+    let score = |known: &str| (strsim::jaro_winkler(&wanted, &known.to_lowercase()), known.to_owned());
+    best(names.map(score).filter(|(likeness, _)| *likeness >= ALIKE).collect())
+}
+
+fn best(mut scored: Vec<(f64, String)>) -> Vec<String> {
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    scored.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 pub(super) mod batch;
 pub(super) mod calls;
 pub(super) mod chat;
+pub(super) mod config;
 pub(super) mod cost;
+pub(super) mod models;
 pub(super) mod question;
 pub(super) mod quote;
 pub(super) mod stream;

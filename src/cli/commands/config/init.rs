@@ -1,0 +1,206 @@
+//! `llmops config init`: a first config file. It asks which provider, tries the key, and writes a file in
+//! which everything else there is to set stands as a comment.
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use dialoguer::{Confirm, Input, Select};
+
+use crate::cli::args::GlobalArgs;
+use crate::cli::error::CliError;
+use crate::cli::ui::{Ui, can_ask, print};
+use crate::cli::{exit, session};
+use crate::config::{self, Choice, Environment, Settings};
+use crate::domain::settings::{Key, ProviderKind, ProviderSettings};
+use crate::provider::Registry;
+
+/// Nobody waits longer to learn whether a key works.
+const TEST_TIME: Duration = Duration::from_secs(20);
+
+/// Set up a provider and write a commented config file
+///
+/// Asks for what no option says. The key itself is not written: it stays in an environment variable, or
+/// with a command that prints it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  llmops config init\n  \
+    llmops config init --provider openai --key-cmd 'pass show openai'\n  \
+    llmops config init --provider ollama --model llama3.2 --no-test")]
+pub(super) struct InitArgs {
+    /// The provider
+    #[arg(long, value_name = "PROVIDER")]
+    provider: Option<String>,
+    /// The model to use when no -m names one
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// A command that prints the key, for when its environment variable is not set
+    #[arg(long, value_name = "COMMAND")]
+    key_cmd: Option<String>,
+    /// Do not try the key
+    #[arg(long)]
+    no_test: bool,
+    /// Replace the file that is there
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(args: &InitArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
+    let environment = Environment::of_process();
+    let options = session::options(global)?;
+    let path = match config::files(&options, &environment).into_iter().find(|file| !file.of_project) {
+        Some(file) => file.path,
+        None => environment.config_file()?,
+    };
+    if path.exists() && !args.force {
+        return Err(CliError::ConfigExists(path));
+    }
+    let asks = can_ask() && !global.yes;
+    let settings = config::without_files(&environment)?;
+    let provider = choose_provider(args, &settings, asks)?;
+    let key_cmd = choose_key_cmd(args, provider, asks)?;
+    let model = choose_model(args, provider, asks)?;
+    let choice = Choice { provider: provider.name.to_string(), model, key_cmd };
+    let text = config::file_for(&choice);
+    let settings = config::preview(&text, &path, &environment)?;
+    if !args.no_test && !test(ui, &settings, &choice.provider)? && asks && !confirm("Write the file anyway?")?
+    {
+        return Ok(exit::FAILED);
+    }
+    write(&path, &text, args.force).map_err(|reason| CliError::Write { path: path.clone(), reason })?;
+    print(&format!("Wrote {}\n", path.display()))?;
+    ui.note("try it: llmops chat 'Say hello.'");
+    Ok(exit::DONE)
+}
+
+/// The providers that can be called.
+fn callable(settings: &Settings) -> Vec<&ProviderSettings> {
+    settings.providers.iter().filter(|provider| provider.kind != ProviderKind::Unsupported).collect()
+}
+
+fn choose_provider<'a>(
+    args: &InitArgs,
+    settings: &'a Settings,
+    asks: bool,
+) -> Result<&'a ProviderSettings, CliError> {
+    let providers = callable(settings);
+    let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+    if let Some(name) = &args.provider {
+        let found = providers.iter().find(|provider| provider.name.as_str() == name);
+        return found.copied().ok_or_else(|| {
+            CliError::usage(format!("no provider `{name}`"), format!("one of {}", names.join(", ")))
+        });
+    }
+    if !asks {
+        let hint = format!("--provider names it: {}", names.join(", "));
+        return Err(CliError::usage("there is nobody to ask for a provider", hint));
+    }
+    let lines: Vec<String> = providers.iter().map(|provider| describe(provider)).collect();
+    let with_key = providers.iter().position(|provider| matches!(provider.key, Key::Present { .. }));
+    let chosen = Select::new()
+        .with_prompt("Which provider?")
+        .items(&lines)
+        .default(with_key.unwrap_or(0))
+        .interact()
+        .map_err(unasked)?;
+    Ok(providers[chosen])
+}
+
+fn describe(provider: &ProviderSettings) -> String {
+    let key = match &provider.key {
+        Key::Present { source, .. } => format!("key found in {source}"),
+        Key::Missing(variable) => format!("{variable} is not set"),
+        Key::Command(_) => "key from a command".to_owned(),
+        Key::NotNeeded => "no key needed".to_owned(),
+    };
+    format!("{} ({key})", provider.name)
+}
+
+fn choose_key_cmd(
+    args: &InitArgs,
+    provider: &ProviderSettings,
+    asks: bool,
+) -> Result<Option<String>, CliError> {
+    let Key::Missing(variable) = &provider.key else { return Ok(args.key_cmd.clone()) };
+    if args.key_cmd.is_some() || !asks {
+        return Ok(args.key_cmd.clone());
+    }
+    let prompt = format!("A command that prints the key (empty: {variable} will be set)");
+    let command: String =
+        Input::new().with_prompt(prompt).allow_empty(true).interact_text().map_err(unasked)?;
+    Ok(Some(command.trim().to_owned()).filter(|command| !command.is_empty()))
+}
+
+/// The default model, with its provider in front.
+fn choose_model(args: &InitArgs, provider: &ProviderSettings, asks: bool) -> Result<String, CliError> {
+    let usual = match provider.kind {
+        ProviderKind::Sim => Some("echo".to_owned()),
+        ProviderKind::Openai | ProviderKind::Unsupported => provider.default_model.clone(),
+    };
+    let model = match (&args.model, usual, asks) {
+        (Some(model), _, _) => model.clone(),
+        (None, usual, true) => {
+            let input = Input::<String>::new().with_prompt("Which model by default?");
+            let input = usual.into_iter().fold(input, |input, usual| input.default(usual));
+            input.interact_text().map_err(unasked)?
+        }
+        (None, Some(usual), false) => usual,
+        (None, None, false) => {
+            return Err(CliError::usage(
+                format!("{} has no model that stands for it", provider.name),
+                "--model names one",
+            ));
+        }
+    };
+    let prefix = format!("{}/", provider.name);
+    Ok(if model.starts_with(&prefix) { model } else { prefix + &model })
+}
+
+/// Tries the provider and its key. A key that is not there yet is no failure.
+fn test(ui: &Ui, settings: &Settings, name: &str) -> Result<bool, CliError> {
+    let Some(provider) = settings.providers.iter().find(|provider| provider.name.as_str() == name) else {
+        return Ok(true);
+    };
+    if let Key::Missing(variable) = &provider.key {
+        ui.note(&format!("{variable} is not set, so the key was not tried; set it before the first call"));
+        return Ok(true);
+    }
+    let registry = Registry::new([provider.clone()], settings.sim.clone(), settings.timeouts);
+    let made = registry.get(&provider.name).map_err(crate::pipeline::RefusedCall::from)?;
+    let check = async { tokio::time::timeout(TEST_TIME, made.check()).await };
+    let failure = match session::runtime()?.block_on(check) {
+        Ok(Ok(())) => {
+            ui.note(&format!("{name} answers, and takes the key"));
+            return Ok(true);
+        }
+        Ok(Err(failure)) => failure.message,
+        Err(_) => format!("{name} did not answer within {TEST_TIME:?}"),
+    };
+    ui.note(&format!("{name} could not be tried: {failure}"));
+    Ok(false)
+}
+
+fn confirm(question: &str) -> Result<bool, CliError> {
+    Confirm::new().with_prompt(question).default(false).interact().map_err(unasked)
+}
+
+fn unasked(error: dialoguer::Error) -> CliError {
+    let dialoguer::Error::IO(reason) = error;
+    match reason.kind() {
+        ErrorKind::Interrupted => CliError::Interrupted,
+        _ => CliError::System { what: "cannot ask", reason },
+    }
+}
+
+/// Written as a whole or not at all, and never over a file that somebody has just made.
+fn write(path: &Path, text: &str, replace: bool) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or(Ok(()), std::fs::create_dir_all)?;
+    let new = PathBuf::from(format!("{}.new.{}", path.display(), std::process::id()));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&new)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let moved = written
+        .and_then(|()| if replace { std::fs::rename(&new, path) } else { std::fs::hard_link(&new, path) });
+    let _ = std::fs::remove_file(&new);
+    moved
+}
