@@ -10,6 +10,7 @@
 //! | 2 | [`store`] | the SQLite store; all SQL |
 //! | 2 | [`provider`] | who answers: OpenAI-compatible endpoints and the simulator; all HTTP |
 //! | 2 | [`config`] | settings from files and the environment; all YAML; the price table |
+//! | 2 | [`telemetry`] | a line of log for every call |
 //! | 3 | [`pipeline`] | the one path of every call |
 //! | 4 | [`ops`] | what the commands do; each returns a report. Answers leave through `ops::output` |
 //! | 6 | [`cli`] | arguments, exit codes, where output goes; everything else that is printed |
@@ -34,3 +35,4 @@ pub mod pipeline;
 pub mod policy;
 pub mod provider;
 pub mod store;
+pub mod telemetry;

@@ -69,12 +69,34 @@ pub(super) struct GlobalArgs {
     /// Answer yes to every question
     #[arg(short, long, global = true)]
     pub(super) yes: bool,
+    /// How calls are logged
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        global = true,
+        help = "Log calls as text or json, a line each [env: LLMOPS_LOG__FORMAT]"
+    )]
+    pub(super) log_format: Option<LogFormatArg>,
+    /// Where calls are logged
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        help = "Append the log to this file [env: LLMOPS_LOG__FILE]"
+    )]
+    pub(super) log_file: Option<PathBuf>,
     /// Use colours
     #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
     pub(super) color: ColorWhen,
     /// Record nothing
     #[arg(long, global = true)]
     pub(super) no_log: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormatArg {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,22 +1,26 @@
 //! What a command works with: settings from all layers, the store, and a pipeline made of both.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::args::{CallArgs, GlobalArgs};
+use super::args::{CallArgs, GlobalArgs, LogFormatArg};
 use super::error::CliError;
 use super::ui::Ui;
 use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
-use crate::domain::settings::{Key, ProviderKind, SimSettings};
+use crate::domain::settings::{Key, LogFormat, LogSettings, ProviderKind, SimSettings};
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
 use crate::policy::model::Catalog;
 use crate::policy::price::{ModelPrice, PriceBook, Rates};
 use crate::provider::Registry;
 use crate::store::{Patience, Reader, StoreError, Writer};
+use crate::telemetry::CallLog;
 
 /// What a command works with, before it works.
 pub(super) struct Session {
@@ -74,14 +78,23 @@ impl Session {
 
 /// What the command line says about configuration.
 pub(super) fn options(global: &GlobalArgs) -> Result<Options, CliError> {
-    let mut options = Options { file: global.config.clone(), settings: Vec::new() };
-    if let Some(file) = &global.db {
+    let mut settings = Vec::new();
+    let files = [("--db", ["store", "file"], &global.db), ("--log-file", ["log", "file"], &global.log_file)];
+    for (option, path, file) in files {
+        let Some(file) = file else { continue };
         let name = file.to_str().ok_or_else(|| {
-            CliError::usage(format!("--db {} is not valid UTF-8", file.display()), "name another file")
+            CliError::usage(format!("{option} {} is not valid UTF-8", file.display()), "name another file")
         })?;
-        options.settings.push(("--db", ["store", "file"], name.to_owned()));
+        settings.push((option, path, name.to_owned()));
     }
-    Ok(options)
+    if let Some(format) = global.log_format {
+        let word = match format {
+            LogFormatArg::Text => LogFormat::Text,
+            LogFormatArg::Json => LogFormat::Json,
+        };
+        settings.push(("--log-format", ["log", "format"], word.as_str().to_owned()));
+    }
+    Ok(Options { file: global.config.clone(), settings })
 }
 
 /// Makes the pipeline that the options ask for. A store that cannot be written is an error now.
@@ -90,6 +103,7 @@ pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Re
     let record = !global.no_log && !call.dry_run;
     let store = if record { Some(writer(&session.store_file()?.0, ui)?) } else { None };
     let default_model = session.default_model().map(|(model, _)| model);
+    let logs = if call.dry_run { Vec::new() } else { logs(&session.config.settings.log, global, ui)? };
     let prices = session.prices();
     let catalog = session.catalog(&prices);
     let settings = session.config.settings;
@@ -104,8 +118,43 @@ pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Re
         prices,
         retry,
         timeouts,
+        logs,
         clock: Clock::system(),
     }))
+}
+
+/// The logs of calls: the file's, and the user's own on stderr.
+fn logs(settings: &LogSettings, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<Vec<CallLog>, CliError> {
+    let mut logs = Vec::new();
+    // What `--no-log` forbids is what nobody has asked for on the same line.
+    let file = settings.file.as_ref().filter(|_| !global.no_log || global.log_file.is_some());
+    if let Some(path) = file {
+        let failed = |reason: io::Error| CliError::Write { path: path.clone(), reason };
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+        // Beginnings of prompts are nobody else's business.
+        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        logs.push(CallLog::new(settings.format, opened.map_err(failed)?));
+    }
+    match settings.format {
+        LogFormat::Json if file.is_none() => logs.push(CallLog::new(LogFormat::Json, Lines(Arc::clone(ui)))),
+        _ if ui.is_verbose() => logs.push(CallLog::new(LogFormat::Text, Lines(Arc::clone(ui)))),
+        _ => {}
+    }
+    Ok(logs)
+}
+
+/// Lines on stderr, beside whatever else is said there.
+struct Lines(Arc<Ui>);
+
+impl Write for Lines {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.0.note(String::from_utf8_lossy(lines).trim_end_matches('\n'));
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Opens the store for writing; a long wait for it is said on stderr.

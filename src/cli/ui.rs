@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use console::{Style, Term};
@@ -33,6 +34,8 @@ pub(super) struct Ui {
     bar: Mutex<Option<ProgressBar>>,
     /// When a long wait for a target was last said.
     waits: Mutex<HashMap<Target, Instant>>,
+    /// Whether it was said that the log cannot be written.
+    log_failed: AtomicBool,
 }
 
 impl Ui {
@@ -62,6 +65,7 @@ impl Ui {
             color_err: console::colors_enabled_stderr(),
             bar: Mutex::new(None),
             waits: Mutex::default(),
+            log_failed: AtomicBool::new(false),
         }
     }
 
@@ -75,6 +79,11 @@ impl Ui {
         if !self.quiet {
             self.say(text);
         }
+    }
+
+    /// Whether `-v` asks for more.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbose > 0
     }
 
     /// Says something that only `-v` asks for.
@@ -93,6 +102,11 @@ impl Ui {
                     self.note(&line);
                 } else {
                     self.detail(&line);
+                }
+            }
+            Notice::Unlogged { reason } => {
+                if !self.log_failed.swap(true, Ordering::Relaxed) {
+                    self.note(&format!("the log cannot be written: {reason}"));
                 }
             }
         }

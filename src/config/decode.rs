@@ -10,6 +10,8 @@ use serde::de::{
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 
+use serde_json::{Number, Value};
+
 use super::ConfigError;
 use super::sections::Sections;
 use super::tree::{Key, Node, Place, Tree};
@@ -133,11 +135,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         let visited = match &self.value {
             Tree::Null => visitor.visit_unit(),
             Tree::Bool(truth) => visitor.visit_bool(*truth),
-            Tree::Number(number) => match (number.as_u64(), number.as_i64()) {
-                (Some(whole), _) => visitor.visit_u64(whole),
-                (None, Some(negative)) => visitor.visit_i64(negative),
-                (None, None) => visitor.visit_f64(number.as_f64().unwrap_or_default()),
-            },
+            Tree::Number(number) => visit_number(number, visitor),
             Tree::Text(text) | Tree::Untyped(text) => visitor.visit_borrowed_str(text),
             Tree::List(items) => visitor.visit_seq(Items(items.iter())),
             Tree::Map(fields) => visitor.visit_map(Fields { rest: fields.iter(), value: None }),
@@ -222,16 +220,20 @@ impl Node {
     /// Reads an untyped text as what it looks like.
     fn guessed<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, DecodeError> {
         let Tree::Untyped(text) = &self.value else { return self.deserialize_any(visitor) };
-        let visited = if let Ok(truth) = text.parse() {
-            visitor.visit_bool(truth)
-        } else if let Ok(whole) = text.parse() {
-            visitor.visit_u64(whole)
-        } else if let Some(number) = text.parse().ok().filter(|number: &f64| number.is_finite()) {
-            visitor.visit_f64(number)
-        } else {
-            visitor.visit_str(text)
+        let visited = match serde_json::from_str(text) {
+            Ok(Value::Bool(truth)) => visitor.visit_bool(truth),
+            Ok(Value::Number(number)) => visit_number(&number, visitor),
+            _ => visitor.visit_str(text),
         };
         visited.map_err(|error: DecodeError| error.at(&self.place))
+    }
+}
+
+fn visit_number<'de, V: Visitor<'de>>(number: &Number, visitor: V) -> Result<V::Value, DecodeError> {
+    match (number.as_u64(), number.as_i64()) {
+        (Some(whole), _) => visitor.visit_u64(whole),
+        (None, Some(negative)) => visitor.visit_i64(negative),
+        (None, None) => visitor.visit_f64(number.as_f64().unwrap_or_default()),
     }
 }
 

@@ -12,8 +12,9 @@ use super::values::{Limit, Ordered, Size, Span};
 use crate::domain::settings::{Bodies, LogFormat, Synchronous, Timeouts};
 use crate::policy::retry::RetryPolicy;
 
-/// Settings of llmops.
+/// A config file of llmops.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(title = "llmops")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sections {
     /// The model when neither -m nor the request names one: NAME or PROVIDER/NAME.

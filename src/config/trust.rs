@@ -73,9 +73,9 @@ pub(super) fn give(path: &Path, content: &[u8], environment: &Environment) -> Re
         Err(error) => return Err(failed(error)),
     };
     let others = known.lines().filter(|line| line.split_once("  ").is_some_and(|(_, file)| file != name));
-    let mut lines: String = others.map(|line| format!("{line}\n")).collect();
-    lines.push_str(&format!("{}  {name}\n", hash(content)));
-    replace(&list, lines.as_bytes()).map_err(failed)
+    let own = format!("{}  {name}", hash(content));
+    let lines: Vec<&str> = others.chain([own.as_str(), ""]).collect();
+    replace(&list, lines.join("\n").as_bytes()).map_err(failed)
 }
 
 /// Writes a file as a whole or not at all.
@@ -91,7 +91,7 @@ fn replace(path: &PathBuf, content: &[u8]) -> io::Result<()> {
 }
 
 fn hash(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]

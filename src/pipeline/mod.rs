@@ -39,6 +39,7 @@ use crate::policy::price::PriceBook;
 use crate::policy::retry::RetryPolicy;
 use crate::provider::{ProviderError, Registry};
 use crate::store::{StoreError, Writer};
+use crate::telemetry::CallLog;
 
 /// Everything a call needs, put together once by the command line.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub struct Parts {
     pub retry: RetryPolicy,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// Who hears of every call.
+    pub logs: Vec<CallLog>,
     /// The time.
     pub clock: Clock,
 }
@@ -98,6 +101,11 @@ pub enum Notice {
         failure: Failure,
         /// How long until the next attempt.
         wait: std::time::Duration,
+    },
+    /// A line of the log could not be written. The call itself is as it is.
+    Unlogged {
+        /// What the system said.
+        reason: String,
     },
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Outcome;
 use super::run::{Ending, Run, millis};
+use super::{Notice, Outcome};
 use crate::domain::call::{Attempt, Call, CallFailure, CallSummary, Cost, CostStatus, Status};
 use crate::domain::event::Completion;
 use crate::domain::failure::{Failure, FailureKind};
@@ -11,6 +11,7 @@ use crate::domain::money::Money;
 use crate::domain::usage::Usage;
 use crate::policy::retry::{Retry, advise, error_kind};
 use crate::policy::tokens;
+use crate::telemetry::LogEntry;
 
 /// Tokens, and how they are known.
 type KnownUsage = Option<(Usage, CostStatus)>;
@@ -43,6 +44,7 @@ impl Run {
             error: failure.as_ref().map(call_failure),
         };
         let recorded = self.record(&summary, completion.as_ref()).await;
+        self.log(&summary, completion.as_ref());
         Outcome { summary, completion, recorded }
     }
 
@@ -120,6 +122,20 @@ impl Run {
             response: completion.map(|completion| completion.json.clone()),
         };
         store.record(call).await
+    }
+
+    fn log(&self, summary: &CallSummary, completion: Option<&Completion>) {
+        if self.parts.logs.is_empty() {
+            return;
+        }
+        let prompt = self.plan.outgoing.request.last_user_text().into();
+        let response = completion.map(Completion::text).unwrap_or_default().into();
+        let entry = LogEntry { summary, prompt, response };
+        for log in &self.parts.logs {
+            if let Err(error) = log.write(&entry) {
+                (self.context.notify)(Notice::Unlogged { reason: error.to_string() });
+            }
+        }
     }
 }
 

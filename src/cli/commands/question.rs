@@ -9,8 +9,7 @@ use clap::Args;
 
 use crate::cli::error::CliError;
 use crate::cli::exit;
-use crate::cli::ui::{Ui, seconds, stdin_is_terminal, thousands};
-use crate::domain::call::CallSummary;
+use crate::cli::ui::{Ui, stdin_is_terminal};
 use crate::domain::money::Money;
 use crate::domain::request::ChatRequest;
 use crate::pipeline::{CallError, Outcome};
@@ -77,7 +76,6 @@ pub(super) fn conclude(ui: &Ui, asked: Result<Asked, CliError>, signal: Option<u
         (Err(_), Some(code)) => return Ok(code),
         (Err(error), None) => return Err(error),
     };
-    describe(ui, &outcome.summary);
     let whole = outcome.is_whole();
     let given_up = shown.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted);
     let stopped = signal.filter(|_| !whole || given_up);
@@ -97,23 +95,6 @@ pub(super) fn conclude(ui: &Ui, asked: Result<Asked, CliError>, signal: Option<u
         }
         None => Err(error),
     }
-}
-
-/// With `-v`, what a call came to.
-fn describe(ui: &Ui, call: &CallSummary) {
-    let tokens = call.usage.map_or_else(
-        || "tokens unknown".to_owned(),
-        |usage| {
-            format!("{} tokens in, {} out", thousands(usage.input_tokens), thousands(usage.output_tokens))
-        },
-    );
-    let latency = seconds(std::time::Duration::from_millis(call.latency_ms));
-    ui.detail(&format!(
-        "{}: {tokens}, {}, {latency}, call {}",
-        call.target,
-        dollars(call.cost.amount),
-        call.id
-    ));
 }
 
 /// An amount for people; `?` where it is not known.

@@ -170,8 +170,9 @@ async fn answer(
 fn counting(context: CallContext, retries: Retries) -> CallContext {
     let notify = Arc::clone(&context.notify);
     let count = move |notice: Notice| {
-        let Notice::Retrying { failure, .. } = &notice;
-        *retries.lock().unwrap_or_else(PoisonError::into_inner).entry(failure.cause()).or_default() += 1;
+        if let Notice::Retrying { failure, .. } = &notice {
+            *retries.lock().unwrap_or_else(PoisonError::into_inner).entry(failure.cause()).or_default() += 1;
+        }
         notify(notice);
     };
     CallContext { notify: Arc::new(count), ..context }

@@ -141,7 +141,7 @@ fn choose_model(args: &InitArgs, provider: &ProviderSettings, asks: bool) -> Res
         (Some(model), _, _) => model.clone(),
         (None, usual, true) => {
             let input = Input::<String>::new().with_prompt("Which model by default?");
-            let input = usual.into_iter().fold(input, |input, usual| input.default(usual));
+            let input = usual.into_iter().fold(input, Input::default);
             input.interact_text().map_err(unasked)?
         }
         (None, Some(usual), false) => usual,

@@ -89,8 +89,13 @@ fn check(global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
     }
     let there: Vec<_> =
         config::files(&options, &environment).into_iter().filter(|file| file.path.exists()).collect();
-    let said: String = there.iter().map(|file| format!("{}: no mistakes\n", file.path.display())).collect();
-    print(if there.is_empty() { "There is no config file: the defaults apply.\n" } else { &said })?;
+    let said: Vec<String> =
+        there.iter().map(|file| format!("{}: no mistakes\n", file.path.display())).collect();
+    print(&if said.is_empty() {
+        "There is no config file: the defaults apply.\n".to_owned()
+    } else {
+        said.concat()
+    })?;
     Ok(exit::DONE)
 }
 
@@ -200,8 +205,8 @@ fn trust(global: &GlobalArgs) -> Result<u8, CliError> {
         return Ok(exit::DONE);
     }
     file.give_trust(&sensitive, &environment)?;
-    let settings: String = sensitive.iter().map(|(key, place)| format!("  {place}: {key}\n")).collect();
+    let settings: Vec<String> = sensitive.iter().map(|(key, place)| format!("  {place}: {key}\n")).collect();
     let again = if trust == Trust::Given { "already " } else { "" };
-    print(&format!("{name} is {again}trusted as it is now. What needs trust in it:\n{settings}"))?;
+    print(&format!("{name} is {again}trusted as it is now. What needs trust in it:\n{}", settings.concat()))?;
     Ok(exit::DONE)
 }
