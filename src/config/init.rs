@@ -63,7 +63,8 @@ pub fn without_files(environment: &Environment) -> Result<Settings, ConfigError>
 
 fn with_layer(layer: Node, environment: &Environment) -> Result<Settings, ConfigError> {
     check_types(&layer)?;
-    settings(&variables::layer(environment)?.over(layer).over(defaults()), environment)
+    let defaults = defaults();
+    settings(&variables::layer(environment, &defaults)?.over(layer).over(defaults), environment)
 }
 
 #[cfg(test)]

@@ -188,13 +188,14 @@ fn named_file(options: &Options, environment: &Environment) -> Option<PathBuf> {
 /// Reads and lays together every layer.
 pub fn load(options: &Options, environment: &Environment) -> Result<Config, ConfigError> {
     let is_named = named_file(options, environment).is_some();
-    let mut tree = option_layer(options)?.over(variables::layer(environment)?);
+    let defaults = defaults();
+    let mut tree = option_layer(options)?.over(variables::layer(environment, &defaults)?);
     for file in files(options, environment) {
         if is_named || file.path.exists() {
             tree = tree.over(file.layer(environment)?);
         }
     }
-    let tree = tree.over(defaults());
+    let tree = tree.over(defaults);
     Ok(Config { settings: settings(&tree, environment)?, tree })
 }
 

@@ -16,5 +16,6 @@ mod cost;
 mod docs;
 mod hostile;
 mod path;
+mod readme;
 mod store;
 mod support;

@@ -29,7 +29,23 @@ impl TestEnv {
     /// Prepares `llmops ARGS`, to run in the working directory.
     pub fn llmops<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_llmops"));
-        command.args(args).current_dir(self.path("")).env_clear();
+        command.args(args);
+        self.run_of(command)
+    }
+
+    /// Prepares a script for bash, in which `llmops` is on the path.
+    pub fn shell(&self, script: &str) -> Run {
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(script);
+        let folder = Path::new(env!("CARGO_BIN_EXE_llmops")).parent().unwrap().as_os_str();
+        let mut path = folder.to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        self.run_of(command).env("PATH", path)
+    }
+
+    fn run_of(&self, mut command: Command) -> Run {
+        command.current_dir(self.path("")).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("TZ", "UTC").env("LANG", "C.UTF-8");
         command.env("HOME", self.root.path().join("home"));
