@@ -9,6 +9,7 @@ mod format;
 mod limits;
 mod out;
 mod progress;
+mod prompt;
 mod session;
 mod signals;
 mod table;

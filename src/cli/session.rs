@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,7 @@ use super::error::CliError;
 use super::ui::Ui;
 use crate::config::{self, Environment, Settings};
 use crate::domain::call::Origin;
-use crate::domain::settings::{Key, ProviderKind, SimSettings};
+use crate::domain::settings::{Key, ProviderKind, SimSettings, StoreSettings};
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
 use crate::policy::model::Catalog;
 use crate::policy::price::{ModelPrice, PriceBook, Rates};
@@ -41,11 +42,24 @@ pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Re
     }))
 }
 
-/// Opens the store for writing; a long wait for it is said on stderr.
-fn writer(path: &Path, ui: &Arc<Ui>) -> Result<Writer, CliError> {
-    let (patience, ui) = (Arc::new(Patience::default()), Arc::clone(ui));
+/// Waits for a busy store; a long wait is said on stderr.
+pub(super) fn patience(ui: &Arc<Ui>) -> Patience {
+    let (patience, ui) = (Patience::default(), Arc::clone(ui));
     patience.on_wait(move |line| ui.note(line));
-    Ok(Writer::open_with(path, patience)?)
+    patience
+}
+
+/// Opens the store for writing.
+fn writer(path: &Path, ui: &Arc<Ui>) -> Result<Writer, CliError> {
+    let settings = StoreSettings::default();
+    let writer = Writer::open_with(path, &settings, Arc::new(patience(ui)))?;
+    let now = Clock::system().now();
+    if let Some(before) =
+        settings.keep.and_then(|keep| now.checked_sub_signed(TimeDelta::from_std(keep).ok()?))
+    {
+        writer.forget(before);
+    }
+    Ok(writer)
 }
 
 /// Opens the store for reading. One that was named has to be there; the default one is empty until the
@@ -59,6 +73,11 @@ pub(super) fn reader(global: &GlobalArgs) -> Result<Reader, CliError> {
         }
         opened => Ok(opened?),
     }
+}
+
+/// Where the store is, or would be.
+pub(super) fn store_file(global: &GlobalArgs) -> Result<PathBuf, CliError> {
+    store_path(global, &Environment::of_process())
 }
 
 fn store_path(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, CliError> {

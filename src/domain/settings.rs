@@ -2,11 +2,13 @@
 //! (`config`) and what obeys them (`provider`, `pipeline`) never meet; they meet here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::money::Rate;
 use super::name::ProviderName;
 use super::secret::Secret;
+use super::words::words;
 
 /// How to reach one provider.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,4 +121,53 @@ pub struct SimModel {
     pub profile: SimProfile,
     /// Price of input and output, in USD a million tokens; free if there is none.
     pub price: Option<(Rate, Rate)>,
+}
+
+/// How calls are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// The store's file; the user's own where none is named.
+    pub file: Option<PathBuf>,
+    /// What is kept of requests and responses.
+    pub bodies: Bodies,
+    /// A request or a response of more bytes is not kept.
+    pub body_limit: u64,
+    /// How long calls are kept; for ever if nothing is said.
+    pub keep: Option<Duration>,
+    /// What a commit waits for.
+    pub synchronous: Synchronous,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            file: None,
+            bodies: Bodies::Full,
+            body_limit: 16 << 20,
+            keep: None,
+            synchronous: Synchronous::Normal,
+        }
+    }
+}
+
+words! {
+    /// What is kept of requests and responses.
+    Bodies {
+        /// All of them.
+        Full = "full",
+        /// All but known secrets.
+        Masked = "masked",
+        /// Nothing.
+        None = "none",
+    }
+}
+
+words! {
+    /// What a commit waits for, in SQLite's words.
+    Synchronous {
+        /// The system: a power cut may lose the last moments.
+        Normal = "normal",
+        /// The disk.
+        Full = "full",
+    }
 }
