@@ -3,7 +3,7 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
-use console::measure_text_width;
+use console::{Alignment, measure_text_width, pad_str};
 
 use super::ui::{Ui, width};
 
@@ -85,6 +85,43 @@ fn lines(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
+/// A table whose rows come one by one: its columns are as wide as was thought beforehand, and each row is
+/// one line.
+#[derive(Debug)]
+pub(super) struct Rolling {
+    columns: Vec<(Column, usize)>,
+}
+
+impl Rolling {
+    /// A table of these columns, as far as they fit.
+    pub(super) fn new(columns: &[(Column, usize)]) -> Self {
+        let (names, widths): (Vec<Column>, Vec<usize>) = columns.iter().copied().unzip();
+        let shown = fitting(&names, &widths, width().map(usize::from));
+        let fits = |at: usize| if shown.contains(&at) { columns[at] } else { (columns[at].0, 0) };
+        Self { columns: (0..columns.len()).map(fits).collect() }
+    }
+
+    pub(super) fn header(&self, ui: &Ui) -> String {
+        let names: Vec<String> = self.columns.iter().map(|(column, _)| column.name.to_owned()).collect();
+        format!("{}\n", ui.style().bold().apply_to(self.line(&names)))
+    }
+
+    /// A row, without a newline. What is too long is cut, unless that would be misread.
+    pub(super) fn line(&self, cells: &[String]) -> String {
+        let shown = self.columns.iter().zip(cells).filter(|((_, width), _)| *width > 0);
+        let cells: Vec<_> = shown
+            .map(|((column, width), cell)| {
+                let alignment = if column.right { Alignment::Right } else { Alignment::Left };
+                if column.whole && measure_text_width(cell) > *width {
+                    return cell.as_str().into();
+                }
+                pad_str(cell, *width, alignment, Some("…"))
+            })
+            .collect();
+        cells.join(&" ".repeat(GAP)).trim_end().to_owned()
+    }
+}
+
 /// The width of a column that is not wrapped.
 fn natural(columns: &[Column], rows: &[Vec<String>], at: usize) -> usize {
     let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| measure_text_width(cell));
@@ -116,6 +153,15 @@ mod tests {
         Column::number("Max output").extra(1),
         Column::number("Cost"),
     ];
+
+    #[test]
+    fn a_row_of_a_rolling_table_is_one_line() {
+        let table =
+            Rolling { columns: vec![(COLUMNS[0], 6), (COLUMNS[1], 0), (COLUMNS[2], 8), (COLUMNS[4], 5)] };
+        let line = |cells: [&str; 4]| table.line(&cells.map(str::to_owned));
+        assert_eq!(line(["Call", "Command", "Model", "Cost"]), "Call    Model      Cost");
+        assert_eq!(line(["019ab3c4", "chat", "sim/echo-two", "$0.123456"]), "019ab3c4  sim/ech…  $0.123456");
+    }
 
     fn table(width: Option<usize>) -> Vec<String> {
         let row = |cells: [&str; 5]| cells.map(str::to_owned).to_vec();

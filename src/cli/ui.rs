@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use console::{Style, Term};
 use indicatif::ProgressBar;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::args::{ColorWhen, GlobalArgs};
 use super::error::CliError;
@@ -175,6 +176,14 @@ pub(super) fn width() -> Option<u16> {
     term.is_term().then(|| term.size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns))
 }
 
+/// Whether nobody is left to read standard output: a pipe whose reader is gone.
+pub(super) fn stdout_is_gone() -> bool {
+    let stdout = io::stdout();
+    let mut out = [PollFd::new(&stdout, PollFlags::empty())];
+    let asked = poll(&mut out, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    asked.is_ok() && out[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
 /// Whether somebody types at standard input.
 pub(super) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
@@ -204,4 +213,16 @@ pub(super) fn thousands(count: u64) -> String {
     }
     groups.extend((head..digits.len()).step_by(3).map(|at| &digits[at..at + 3]));
     groups.join(",")
+}
+
+/// An amount of bytes for people: `512 B`, `12.3 kB`, `4.5 GB`.
+pub(super) fn bytes(count: u64) -> String {
+    let mut amount = count as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if amount < 999.95 {
+            return if unit == "B" { format!("{count} B") } else { format!("{amount:.1} {unit}") };
+        }
+        amount /= 1000.0;
+    }
+    format!("{amount:.1} TB")
 }

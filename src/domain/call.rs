@@ -77,6 +77,22 @@ words! {
     }
 }
 
+words! {
+    /// What the store kept of a call's request and response.
+    Kept {
+        /// Both, to the letter.
+        Full = "full",
+        /// Both, with secrets masked.
+        Masked = "masked",
+        /// Not all: a body was larger than the store takes.
+        Cut = "cut",
+        /// Neither: bodies are not recorded.
+        None = "none",
+        /// Neither any more.
+        Pruned = "pruned",
+    }
+}
+
 /// What a call cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cost {
