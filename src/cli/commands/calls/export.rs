@@ -18,11 +18,11 @@ pub(super) struct ExportArgs {
     /// The newest N; 0 is all of them
     #[arg(long, value_name = "N", default_value_t = 0)]
     last: u64,
-    #[command(flatten)]
-    filter: FilterArgs,
     /// How to print them
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
     format: ExportFormat,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -29,9 +29,9 @@ pub(in crate::cli) struct CallsArgs {
     #[arg(long, value_name = "N")]
     last: Option<u64>,
     #[command(flatten)]
-    filter: FilterArgs,
-    #[command(flatten)]
     list: ListArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Debug, Subcommand)]

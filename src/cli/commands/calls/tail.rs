@@ -36,9 +36,9 @@ pub(super) struct TailArgs {
     #[arg(long, value_name = "N", default_value_t = 10)]
     last: u64,
     #[command(flatten)]
-    filter: FilterArgs,
-    #[command(flatten)]
     list: ListArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 pub(super) fn run(args: &TailArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
