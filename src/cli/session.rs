@@ -6,23 +6,35 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::args::{CallArgs, GlobalArgs};
+use super::args::{CallArgs, GlobalArgs, variables};
 use super::error::CliError;
 use super::ui::Ui;
 use crate::config::{self, Environment, Settings};
 use crate::domain::call::Origin;
 use crate::domain::settings::{Key, ProviderKind, SimSettings};
+use crate::ops::material;
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
 use crate::policy::model::Catalog;
 use crate::policy::price::{ModelPrice, PriceBook, Rates};
+use crate::policy::template;
 use crate::provider::Registry;
 use crate::store::{Patience, Reader, StoreError, Writer};
 
-/// Makes the pipeline that the options ask for. A store that cannot be written is an error now.
-pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Result<Pipeline, CliError> {
+/// The settings of all layers below the options.
+pub(super) fn settings(global: &GlobalArgs) -> Result<Settings, CliError> {
     let environment = Environment::of_process();
     let named = environment.get("LLMOPS_CONFIG").map(PathBuf::from);
-    let settings = config::load(global.config.as_deref().or(named.as_deref()), &environment)?;
+    Ok(config::load(global.config.as_deref().or(named.as_deref()), &environment)?)
+}
+
+/// Makes the pipeline that the options ask for. A store that cannot be written is an error now.
+pub(super) fn pipeline(
+    global: &GlobalArgs,
+    call: &CallArgs,
+    settings: Settings,
+    ui: &Arc<Ui>,
+) -> Result<Pipeline, CliError> {
+    let environment = Environment::of_process();
     let record = !global.no_log && !call.dry_run;
     let store = if record { Some(writer(&store_path(global, &environment)?, ui)?) } else { None };
     let (mut retry, mut timeouts) = (settings.retry, settings.timeouts);
@@ -112,17 +124,31 @@ fn default_model(settings: &Settings) -> Option<String> {
     settings.model.clone().or(with_key)
 }
 
-/// A context for the calls of a command, whose notices go to the user.
+/// A context for the calls of a command, whose notices go to the user. A template or schema that cannot be
+/// used is an error now.
 pub(super) fn context(
     origin: Origin,
     call: &CallArgs,
+    settings: &Settings,
     ui: &Arc<Ui>,
     cancel: CancellationToken,
 ) -> Result<CallContext, CliError> {
+    let find = |named: &String| material::template(named, &settings.templates);
+    let template = call.template.as_ref().map(find).transpose()?;
+    let variables = variables(&call.var)?;
+    if let Some(template) = &template {
+        let used = template::variables(template)?;
+        for name in variables.keys().filter(|name| !used.contains(*name)) {
+            ui.note(&format!("note: template `{}` does not use --var {name}", template.name));
+        }
+    }
+    let schema = call.schema.as_deref().map(material::schema).transpose()?;
     let ui = Arc::clone(ui);
     Ok(CallContext {
         origin,
-        overrides: call.overrides()?,
+        overrides: call.overrides(template)?,
+        variables,
+        schema: schema.map(Arc::new),
         user: call.user.clone(),
         tags: call.tag.clone(),
         streamed: origin == Origin::Stream,

@@ -96,6 +96,7 @@ impl File {
             sim: self.sim.into_settings()?,
             retry: self.retry.into_policy(),
             timeouts: self.timeouts.into_timeouts(),
+            templates: BTreeMap::new(),
         })
     }
 }

@@ -12,6 +12,7 @@ mod sim;
 mod variables;
 mod yaml;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use env::Environment;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub retry: RetryPolicy,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// Templates by name, as Jinja text.
+    pub templates: BTreeMap<String, String>,
 }
 
 /// What is wrong with the configuration.

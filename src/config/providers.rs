@@ -8,7 +8,7 @@ use super::ConfigError;
 use super::env::Environment;
 use crate::domain::name::ProviderName;
 use crate::domain::secret::Secret;
-use crate::domain::settings::{Key, ProviderKind, ProviderSettings};
+use crate::domain::settings::{Key, ProviderKind, ProviderSettings, Structured};
 
 /// One of `providers:`
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -134,6 +134,17 @@ fn configure(built_in: &BuiltIn, section: ProviderSection, environment: &Environ
         headers: section.headers,
         limit_field: built_in.limit_field,
         default_model: built_in.default_model,
+        structured: structured(built_in.name),
+        send_user: false,
+    }
+}
+
+/// What a provider that is built in, or speaks like OpenAI, makes of `response_format`.
+fn structured(name: &str) -> Structured {
+    match name {
+        "deepseek" => Structured::Object,
+        "sim" => Structured::None,
+        _ => Structured::Schema,
     }
 }
 
@@ -161,6 +172,8 @@ fn add(
         headers: section.headers,
         limit_field: OLD_LIMIT,
         default_model: None,
+        structured: Structured::Schema,
+        send_user: false,
     })
 }
 

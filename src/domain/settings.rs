@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::money::Rate;
 use super::name::ProviderName;
 use super::secret::Secret;
+use super::words::words;
 
 /// How to reach one provider.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,22 @@ pub struct ProviderSettings {
     pub limit_field: &'static str,
     /// The model to use when nobody names one.
     pub default_model: Option<&'static str>,
+    /// What it offers to those who want an answer of a given form.
+    pub structured: Structured,
+    /// Whether it is told whom a call is for, in the request field `user`.
+    pub send_user: bool,
+}
+
+words! {
+    /// How far a provider sees to it that an answer has the form that was asked for.
+    Structured {
+        /// It takes a JSON schema.
+        Schema = "schema",
+        /// It promises JSON, of whatever form.
+        Object = "object",
+        /// It promises nothing: it can only be told.
+        None = "none",
+    }
 }
 
 /// The protocols there are.

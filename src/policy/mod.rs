@@ -4,5 +4,6 @@
 pub mod model;
 pub mod price;
 pub mod retry;
+pub mod schema;
 pub mod template;
 pub mod tokens;

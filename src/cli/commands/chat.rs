@@ -41,9 +41,10 @@ pub(in crate::cli) enum ChatFormat {
 }
 
 pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let request = question::request(ui, &args.question)?;
-    let context = session::context(Origin::Chat, &args.call, ui, CancellationToken::new())?;
-    let pipeline = session::pipeline(global, &args.call, ui)?;
+    let request = question::request(ui, &args.question, args.call.template.is_some())?;
+    let settings = session::settings(global)?;
+    let context = session::context(Origin::Chat, &args.call, &settings, ui, CancellationToken::new())?;
+    let pipeline = session::pipeline(global, &args.call, settings, ui)?;
     if args.call.dry_run {
         let form = match args.format {
             ChatFormat::Text => QuoteForm::Table,

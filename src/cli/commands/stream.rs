@@ -45,9 +45,10 @@ pub(in crate::cli) enum StreamFormat {
 }
 
 pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let request = question::request(ui, &args.question)?;
-    let context = session::context(Origin::Stream, &args.call, ui, CancellationToken::new())?;
-    let pipeline = session::pipeline(global, &args.call, ui)?;
+    let request = question::request(ui, &args.question, args.call.template.is_some())?;
+    let settings = session::settings(global)?;
+    let context = session::context(Origin::Stream, &args.call, &settings, ui, CancellationToken::new())?;
+    let pipeline = session::pipeline(global, &args.call, settings, ui)?;
     if args.call.dry_run {
         let form = match args.format {
             StreamFormat::Text => QuoteForm::Table,
