@@ -7,16 +7,18 @@ use chrono::TimeDelta;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::args::{CallArgs, GlobalArgs, LogFormatArg};
+use super::args::{CallArgs, GlobalArgs, LogFormatArg, variables};
 use super::error::CliError;
 use super::log;
 use super::ui::Ui;
 use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
 use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
+use crate::ops::material;
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
 use crate::policy::model::Catalog;
 use crate::policy::price::{ModelPrice, PriceBook, Rates};
+use crate::policy::template;
 use crate::provider::Registry;
 use crate::store::{Patience, Reader, StoreError, Writer};
 
@@ -107,8 +109,12 @@ pub(super) fn options(global: &GlobalArgs) -> Result<Options, CliError> {
 }
 
 /// Makes the pipeline that the options ask for. A store that cannot be written is an error now.
-pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Result<Pipeline, CliError> {
-    let session = Session::new(global)?;
+pub(super) fn pipeline(
+    session: Session,
+    global: &GlobalArgs,
+    call: &CallArgs,
+    ui: &Arc<Ui>,
+) -> Result<Pipeline, CliError> {
     let record = !global.no_log && !call.dry_run;
     let store = if record { Some(session.writer(ui)?) } else { None };
     let default_model = session.default_model().map(|(model, _)| model);
@@ -184,17 +190,31 @@ fn catalog(settings: &Settings, prices: &PriceBook) -> Catalog {
     catalog
 }
 
-/// A context for the calls of a command, whose notices go to the user.
+/// A context for the calls of a command, whose notices go to the user. A template or schema that cannot be
+/// used is an error now.
 pub(super) fn context(
     origin: Origin,
     call: &CallArgs,
+    session: &Session,
     ui: &Arc<Ui>,
     cancel: CancellationToken,
 ) -> Result<CallContext, CliError> {
+    let find = |named: &String| material::template(named, &session.config.settings.templates);
+    let template = call.template.as_ref().map(find).transpose()?;
+    let variables = variables(&call.var)?;
+    if let Some(template) = &template {
+        let used = template::variables(template)?;
+        for name in variables.keys().filter(|name| !used.contains(*name)) {
+            ui.note(&format!("note: template `{}` does not use --var {name}", template.name));
+        }
+    }
+    let schema = call.schema.as_deref().map(material::schema).transpose()?;
     let ui = Arc::clone(ui);
     Ok(CallContext {
         origin,
-        overrides: call.overrides()?,
+        overrides: call.overrides(template)?,
+        variables,
+        schema: schema.map(Arc::new),
         user: call.user.clone(),
         tags: call.tag.clone(),
         streamed: origin == Origin::Stream,

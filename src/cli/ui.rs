@@ -98,7 +98,8 @@ impl Ui {
     pub(super) fn notice(&self, notice: &Notice) {
         match notice {
             Notice::Retrying { target, failure, wait } => {
-                let line = format!("{}; trying again in {}", failure.message, seconds(*wait));
+                let when = if wait.is_zero() { String::new() } else { format!(" in {}", seconds(*wait)) };
+                let line = format!("{}; trying again{when}", failure.message);
                 if self.verbose == 0 && *wait >= LONG_WAIT && self.is_news(target) {
                     self.note(&line);
                 } else {

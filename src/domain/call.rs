@@ -162,6 +162,8 @@ words! {
         Stream = "stream",
         /// An answer that makes no sense.
         BadResponse = "bad_response",
+        /// An answer that does not fit the schema it was to fit.
+        Schema = "schema",
         /// Ended from this side.
         Cancelled = "cancelled",
         /// An input line that is not a request.

@@ -22,13 +22,16 @@ const FLOORS: [&[&str]; 7] = [
 const WITHOUT_CIRCLES: [&str; 3] = ["domain", "policy", "ops"];
 
 /// Outside crates that only one module knows of.
-const HOMES: [(&str, &str); 13] = [
+const HOMES: [(&str, &str); 16] = [
     ("rusqlite", "store"),
     ("zstd", "store"),
     ("reqwest", "provider"),
     ("rustls", "provider"),
     ("webpki_roots", "provider"),
     ("serde_yaml", "config"),
+    ("minijinja", "policy"),
+    ("jsonschema", "policy"),
+    ("infer", "ops"),
     ("comfy_table", "cli"),
     ("indicatif", "cli"),
     ("dialoguer", "cli"),
