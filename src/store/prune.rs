@@ -195,7 +195,74 @@ type Chunk = (u64, Option<[u8; 16]>);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use chrono::TimeDelta;
+
+    use super::super::{Page, Writer};
     use super::*;
+    use crate::domain::call::{Call, CallSummary, Cost, Kept, Origin, Status};
+    use crate::domain::filter::CallFilter;
+    use crate::domain::name::Target;
+    use crate::domain::settings::{Bodies, StoreSettings, Synchronous};
+
+    fn call_at(started: DateTime<Utc>, request: &str) -> Call {
+        let summary = CallSummary {
+            id: CallId::at(started),
+            started,
+            origin: Origin::Chat,
+            target: Target { provider: "sim".into(), model: "echo".into() },
+            user: None,
+            tags: std::iter::once(("a".to_owned(), "b".to_owned())).collect(),
+            status: Status::Ok,
+            attempts: 0,
+            usage: None,
+            cost: Cost::NOTHING,
+            latency_ms: 1,
+            first_token_ms: None,
+            finish_reason: None,
+            error: None,
+        };
+        Call { summary, attempts: Vec::new(), request: request.into(), response: None }
+    }
+
+    #[tokio::test]
+    async fn a_writer_forgets_old_calls_bit_by_bit_and_keeps_bodies_as_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let now: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
+        let settings = StoreSettings {
+            bodies: Bodies::Masked,
+            body_limit: 60,
+            synchronous: Synchronous::Full,
+            ..StoreSettings::default()
+        };
+        let writer = Writer::open_with(&path, &settings, Arc::default()).unwrap();
+        for minute in 0..210 {
+            writer.record(call_at(now - TimeDelta::minutes(1000 - minute), "{}")).await.unwrap();
+        }
+        let count = || Reader::open(&path).unwrap().prunable(now, Prune::Calls).unwrap();
+        assert_eq!(count(), 210);
+        writer.forget(now - TimeDelta::minutes(1));
+        for (request, kept, left) in [
+            (r#"{"a": "b"}"#.to_owned(), Kept::Full, r#"{"a": "b"}"#),
+            (r#"{"a": "sk-proj-abcdefghijklmnop"}"#.to_owned(), Kept::Masked, r#"{"a":"sk-proj-***"}"#),
+            (format!("{:?}", "x".repeat(60)), Kept::Cut, ""),
+        ] {
+            let call = call_at(now, &request);
+            let id = call.summary.id;
+            writer.record(call).await.unwrap();
+            let found = Reader::open(&path).unwrap().whole(id).unwrap().unwrap();
+            assert_eq!((found.bodies, found.call.request.as_slice()), (kept, left.as_bytes()));
+        }
+        assert_eq!(count(), 210 - 200 - 2 * 3);
+        let reader = Reader::open(&path).unwrap();
+        let spent = reader.spend(now - TimeDelta::days(1), now + TimeDelta::days(1)).unwrap();
+        assert_eq!(spent.iter().map(|spend| spend.calls).sum::<u64>(), 213);
+        let tagged = CallFilter { tags: vec![("a".into(), "b".into())], ..CallFilter::default() };
+        assert_eq!(reader.page(&tagged, Page::Recorded(0), 100).unwrap().len(), 7);
+        writer.close();
+    }
 
     #[test]
     fn a_neighbour_that_writes_has_the_file_made_smaller_later() {

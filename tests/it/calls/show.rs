@@ -115,7 +115,12 @@ fn tool_calls_are_shown() {
 #[test]
 fn a_list_and_one_call_are_not_asked_for_at_once() {
     let env = TestEnv::new();
-    let _ = env.llmops(["calls", "--last", "3", "show", "0"]).run().expect_status(2);
+    ask(&env, 1);
+    for own in [&["--last", "3"][..], &["--format", "json"], &["--user", "u"]] {
+        let output = env.llmops([&["calls"], own, &["show", "0"]].concat()).run().expect_status(2);
+        assert!(output.stderr.contains("hint: put"), "{output}");
+    }
+    let _ = env.llmops(["calls", "-q", "show", "0"]).run().expect_status(0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::ops::period::{DayError, first_moment, moment_after};
 use crate::pipeline::Clock;
 
 /// Which calls are meant: all that is said of them must hold.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Which calls")]
 pub(super) struct FilterArgs {
     /// From this day on: a date, today, yesterday, week (from Monday), month, 7d (seven days with today), or a time

@@ -15,13 +15,12 @@ use clap::{Args, Subcommand};
 
 use filter::FilterArgs;
 
-use crate::cli::args::{GlobalArgs, ListArgs};
+use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
 use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
 
 /// List recorded calls, newest first
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(in crate::cli) struct CallsArgs {
     #[command(subcommand)]
     command: Option<CallsCommand>,
@@ -66,6 +65,13 @@ const COLUMNS: [&str; 18] = [
 ];
 
 pub(in crate::cli) fn run(args: &CallsArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+    let lists =
+        args.last.is_some() || args.list.format != ListFormat::Table || args.filter != FilterArgs::default();
+    if args.command.is_some() && lists {
+        // Clap's own check would refuse global options, too.
+        let hint = "put the subcommand's options behind its name";
+        return Err(CliError::usage("options of the list do not go with a subcommand", hint));
+    }
     match &args.command {
         None => list::run(args, global, ui),
         Some(CallsCommand::Show(args)) => show::run(args, global, ui),
