@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::domain::overrides::TemplateSource;
 use crate::domain::request::text_part;
+use crate::policy::model::most_alike;
 use crate::policy::schema::{AnswerSchema, SchemaError};
 
 /// Why something cannot be part of a question.
@@ -98,7 +99,8 @@ pub fn template(named: &str, templates: &BTreeMap<String, String>) -> Result<Tem
         return Ok(source(text));
     }
     if !named.contains('/') && !Path::new(named).exists() {
-        return Err(MaterialError::NoTemplate { name: named.to_owned(), nearest: nearest(named, templates) });
+        let nearest = most_alike(named, templates.keys().map(String::as_str));
+        return Err(MaterialError::NoTemplate { name: named.to_owned(), nearest });
     }
     Ok(source(&text_file(Path::new(named))?))
 }
@@ -174,15 +176,6 @@ fn place(reason: &SchemaError) -> String {
         SchemaError::Json { line, column, .. } => format!(":{line}:{column}"),
         SchemaError::Invalid(_) | SchemaError::Reference(_) => String::new(),
     }
-}
-
-/// Up to three names that are spelt much like `name`.
-fn nearest(name: &str, templates: &BTreeMap<String, String>) -> Vec<String> {
-    const ALIKE: f64 = 0.75;
-    let scored = templates.keys().map(|known| (strsim::jaro_winkler(name, known), known));
-    let mut scored: Vec<(f64, &String)> = scored.filter(|(likeness, _)| *likeness >= ALIKE).collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    scored.into_iter().take(3).map(|(_, known)| known.clone()).collect()
 }
 
 #[cfg(test)]
