@@ -22,12 +22,12 @@ pub(super) fn csv<T: Serialize>(columns: &[&str], rows: &[T]) -> String {
     csv_header(columns) + &csv_rows(columns, rows)
 }
 
-/// The first line of [`csv`].
+/// The first line of [`csv()`].
 pub(super) fn csv_header(columns: &[&str]) -> String {
     csv_text(std::iter::once(columns.iter().map(|column| (*column).to_owned()).collect()))
 }
 
-/// The other lines of [`csv`].
+/// The other lines of [`csv()`].
 pub(super) fn csv_rows<T: Serialize>(columns: &[&str], rows: &[T]) -> String {
     csv_text(rows.iter().map(|row| {
         let row = serde_json::to_value(row).unwrap_or_default();

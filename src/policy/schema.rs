@@ -246,12 +246,12 @@ mod tests {
         })
     }
 
-    fn answer(message: Value, reason: &str) -> Completion {
+    fn answer(message: &Value, reason: &str) -> Completion {
         Completion::from_body(json!({"choices": [{"message": message, "finish_reason": reason}]}), None)
     }
 
     fn said(text: &str) -> Completion {
-        answer(json!({ "content": text }), "stop")
+        answer(&json!({ "content": text }), "stop")
     }
 
     #[test]
@@ -283,12 +283,12 @@ mod tests {
             (json!({"content": "{"}), "content_filter", "was cut off by the provider's content filter"),
             (json!({"content": null, "refusal": "No,\nnever."}), "stop", "is a refusal: No, never."),
         ] {
-            let found = schema.check(&answer(message, reason)).unwrap_err();
+            let found = schema.check(&answer(&message, reason)).unwrap_err();
             assert_eq!((found.reason.as_str(), found.violation), (misfit, None));
         }
         let calls = json!({"content": null, "tool_calls": [{"id": "x"}]});
-        assert_eq!(schema.check(&answer(calls, "tool_calls")), Ok(()));
-        assert_eq!(schema.check(&answer(json!({"content": r#"{"name":"A","age":1}"#}), "length")), Ok(()));
+        assert_eq!(schema.check(&answer(&calls, "tool_calls")), Ok(()));
+        assert_eq!(schema.check(&answer(&json!({"content": r#"{"name":"A","age":1}"#}), "length")), Ok(()));
     }
 
     #[test]

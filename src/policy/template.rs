@@ -28,6 +28,10 @@ const FUEL: u64 = 1_000_000;
 /// The longest text a template may come to, in bytes.
 const LONGEST: usize = 16 << 20;
 
+/// The longest `{{ … }}` or `{% … %}`, in bytes: the engine recurses over what is in one, and an expression of
+/// a hundred thousand operators would overflow its stack.
+const LONGEST_TAG: usize = 16 << 10;
+
 /// The variable that a template finds the request's prompt in.
 pub const PROMPT: &str = "prompt";
 
@@ -97,6 +101,11 @@ fn compile<'e, 's>(
 where
     's: 'e,
 {
+    if let Some(at) = overlong_tag(source) {
+        let line = source[..at].matches('\n').count() + 1;
+        let reason = format!("an expression is longer than {} KiB", LONGEST_TAG >> 10);
+        return Err(TemplateError { name: name.to_owned(), line: Some(line), reason, missing: None });
+    }
     environment.template_from_named_str(name, source).map_err(|error| TemplateError {
         name: name.to_owned(),
         line: error.line(),
@@ -126,6 +135,43 @@ fn run(
         None => (None, reason(&error)),
     };
     Err(TemplateError { name: template.name().to_owned(), line: error.line(), reason, missing })
+}
+
+/// Where a tag begins that is longer than [`LONGEST_TAG`].
+fn overlong_tag(source: &str) -> Option<usize> {
+    let mut at = 0;
+    while let Some(found) = source[at..].find(['{']) {
+        let start = at + found;
+        let rest = &source.as_bytes()[start..];
+        let length = match rest.get(1) {
+            Some(b'{') => tag_length(rest, b'}'),
+            Some(b'%') => tag_length(rest, b'%'),
+            _ => 1,
+        };
+        if length > LONGEST_TAG {
+            return Some(start);
+        }
+        at = source.floor_char_boundary(start + length);
+    }
+    None
+}
+
+/// How long the tag is that begins here and ends with `closer` and `}`, outside of strings and brackets.
+fn tag_length(tag: &[u8], closer: u8) -> usize {
+    let (mut at, mut depth, mut quote) = (2, 0_usize, None);
+    while let Some(byte) = tag.get(at) {
+        match (quote, byte) {
+            (Some(_), b'\\') => at += 1,
+            (Some(open), byte) if open == byte => quote = None,
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, byte) if depth == 0 && *byte == closer && tag.get(at + 1) == Some(&b'}') => return at + 2,
+            (None, b'(' | b'[' | b'{') => depth += 1,
+            (None, b')' | b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    tag.len()
 }
 
 /// What is not defined.
@@ -253,6 +299,8 @@ mod tests {
             ("{% include '/etc/passwd' %}", "/etc/passwd"),
             ("{% extends 'Cargo.toml' %}", "Cargo.toml"),
             ("{% if %}", "unexpected end of block"),
+            (&format!("ä {{{{ {{'}}}}': '{{{{'}} {} }}}}", "+1".repeat(100_000)), "longer than 16 KiB"),
+            (&format!("{{% if 1{} %}}", "|upper".repeat(100_000)), "longer than 16 KiB"),
             ("{{ nosuch() }}", "nosuch is unknown"),
         ] {
             let error = filled(text, "", json!({})).unwrap_err().to_string();
@@ -265,6 +313,12 @@ mod tests {
         let names = variables(&source("{{ a }}{% for b in c %}{{ b }}{% endfor %}{{ prompt }}")).unwrap();
         assert_eq!(names.into_iter().collect::<Vec<_>>(), ["a", "c", "prompt"]);
         assert!(variables(&source("one\n{{")).unwrap_err().to_string().starts_with("template `t`, line 2"));
+    }
+
+    #[test]
+    fn long_texts_between_short_tags_are_fine() {
+        let text = format!("{{{{ {{'a': '}}}}'}}['a'] }}}}{}{{{{ a }}}}", "{ '\"x".repeat(20_000));
+        assert_eq!(filled(&text, "", json!({"a": 1})).unwrap().len(), 2 + 5 * 20_000 + 1);
     }
 
     proptest! {

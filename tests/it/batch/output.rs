@@ -104,10 +104,10 @@ fn an_out_belongs_to_one_run_at_a_time() {
     for more in [&[][..], &["--overwrite"]] {
         let gate = Gate::new();
         let wired = held(&gate);
-        wired.env.write("in.txt", "wait\nfor it\n");
+        wired.env.write("in.txt", "well\nwait\n");
         let args = [&["batch", "in.txt", "-o", "out.jsonl"], more].concat();
         let running = wired.llmops(&args).spawn();
-        assert!(gate.wait_until_reached_by(2, SOON));
+        assert!(gate.wait_until_reached(SOON) && wired.upstream.wait_for_requests(2, SOON));
         for more in [&[][..], &["--overwrite"]] {
             let requests = wired.requests();
             let second = wired.llmops([&args[..4], more].concat()).run().expect_status(2);
