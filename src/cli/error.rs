@@ -11,9 +11,9 @@ use crate::ops::batch::input::InputError;
 use crate::ops::batch::item::LineError;
 use crate::ops::batch::run::BatchError;
 use crate::ops::material::MaterialError;
-use crate::ops::period::DayError;
 use crate::pipeline::{CallError, Outcome, RefusedCall};
 use crate::policy::model::ModelError;
+use crate::policy::period::DayError;
 use crate::policy::schema::SchemaError;
 use crate::policy::template::{PROMPT, SYSTEM, TemplateError};
 use crate::provider::ProviderError;
@@ -150,9 +150,9 @@ impl CliError {
             Self::Material(error) => material_hint(error),
             Self::Template(error) => template_hint(error),
             Self::Input(error) | Self::Batch(BatchError::Input(error)) => input_hint(error),
-            Self::Day(_) => {
-                Some("a day is a date such as 2026-11-23, or today, yesterday, week, month, 7d".into())
-            }
+            Self::Day(_) => Some(
+                "a day is a date such as 2026-11-23, or today, yesterday, week, month, 7d, 12w, 1y".into(),
+            ),
             Self::ConfigExists(_) => {
                 Some("edit it, or replace it with --force; `llmops config show` says what is in force".into())
             }
@@ -292,7 +292,7 @@ pub(super) fn or(names: &[String]) -> String {
 
 fn failure_hint(outcome: &Outcome) -> Option<String> {
     match outcome.summary.error.as_ref()?.kind {
-        ErrorKind::Schema if outcome.logged => {
+        ErrorKind::Schema if outcome.kept => {
             Some(format!("`llmops calls show {}` has the answer", outcome.summary.id))
         }
         ErrorKind::Auth => Some("check the key, and that it may use this model".into()),

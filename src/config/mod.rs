@@ -343,7 +343,7 @@ fn settings(tree: &Node, environment: &Environment) -> Result<Settings, ConfigEr
             file: store.file.map(|file| locate(&["store", "file"], file)),
             bodies: store.bodies,
             body_limit: store.body_limit.0,
-            keep: store.keep.map(|limit| limit.0),
+            keep: store.keep.map(|age| age.0),
             synchronous: store.synchronous,
         },
         log: LogSettings {

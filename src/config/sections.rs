@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::providers::ProviderSection;
 use super::sim::SimSection;
-use super::values::{Limit, Ordered, Size, Span};
+use super::values::{Age, Limit, Ordered, Size, Span};
 use crate::domain::settings::{Bodies, LogFormat, Synchronous, Timeouts};
 use crate::policy::retry::RetryPolicy;
 
@@ -75,7 +75,7 @@ pub(super) struct StoreSection {
     /// The most that is kept of one request or answer.
     pub(super) body_limit: Size,
     /// How long calls are kept.
-    pub(super) keep: Option<Limit>,
+    pub(super) keep: Option<Age>,
     /// Whether a power cut may lose the last moments.
     #[schemars(with = "SynchronousWord")]
     pub(super) synchronous: Synchronous,

@@ -9,6 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::policy::period::age;
+
 /// A text; a number is read as what it looks like.
 struct Plain(String);
 
@@ -32,13 +34,14 @@ impl<'de> Deserialize<'de> for Plain {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 pub(super) struct Span(#[schemars(with = "String")] pub(super) Duration);
 
+/// Longer than anybody waits, and short enough for every clock.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Plain::deserialize(deserializer)?.0;
-        let parsed = humantime::parse_duration(&text);
-        parsed
-            .map(Self)
-            .map_err(|_| de::Error::custom(format!("`{text}` is not a duration such as 50ms, 2s or 1m 30s")))
+        let parsed = humantime::parse_duration(&text).ok().filter(|time| *time <= LONGEST);
+        parsed.map(Self).ok_or_else(|| de::Error::custom("expected a duration such as 50ms, 2s or 1m 30s"))
     }
 }
 
@@ -65,7 +68,7 @@ impl<'de> Deserialize<'de> for Share {
         if (0.0..=1.0).contains(&share) {
             return Ok(Self(share));
         }
-        Err(de::Error::custom(format!("`{share}` is not a rate from 0 to 1")))
+        Err(de::Error::custom("expected a rate from 0 to 1"))
     }
 }
 
@@ -86,9 +89,22 @@ impl<'de> Deserialize<'de> for Size {
         };
         let bytes =
             digits.parse().ok().zip(shift).and_then(|(n, shift): (u64, u32)| n.checked_mul(1 << shift));
-        bytes
-            .map(Self)
-            .ok_or_else(|| de::Error::custom(format!("`{text}` is not a size such as 512KiB or 16MiB")))
+        bytes.map(Self).ok_or_else(|| de::Error::custom("expected a size such as 512KiB or 16MiB"))
+    }
+}
+
+/// How long something is kept: `90d`, `12w`, `1y`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+pub(super) struct Age(#[schemars(with = "String")] pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Age {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Plain::deserialize(deserializer)?.0;
+        // A minute and a month look too much alike for what is deleted then.
+        let seconds = age(&text).filter(|days| *days > 0).and_then(|days| days.checked_mul(24 * 60 * 60));
+        let time = seconds.map(Duration::from_secs).filter(|time| *time <= LONGEST);
+        time.map(Self)
+            .ok_or_else(|| de::Error::custom("expected days, weeks or years such as 90d, 12w or 1y"))
     }
 }
 

@@ -7,6 +7,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::domain::money::Money;
+use crate::policy::period::day_start;
 use crate::store::{Reader, Spend, StoreError};
 
 /// What rows are grouped by.
@@ -109,8 +110,8 @@ pub fn report<Tz: TimeZone>(
     last: NaiveDate,
     by: &[GroupBy],
 ) -> Result<CostReport, StoreError> {
-    let from = super::period::day_start(zone, first);
-    let to = super::period::day_start(zone, last.succ_opt().unwrap_or(last));
+    let from = day_start(zone, first);
+    let to = day_start(zone, last.succ_opt().unwrap_or(last));
     let mut groups: BTreeMap<Vec<(&'static str, String)>, Sums> = BTreeMap::new();
     let mut total = Sums::default();
     for spend in store.spend(from, to)? {

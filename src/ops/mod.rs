@@ -8,5 +8,4 @@ pub mod cost;
 pub mod material;
 pub mod models;
 pub mod output;
-pub mod period;
 pub mod quote;

@@ -142,8 +142,8 @@ pub struct Outcome {
     pub completion: Option<Completion>,
     /// Whether the record was written, if there was to be one.
     pub recorded: Result<(), StoreError>,
-    /// Whether there was.
-    pub logged: bool,
+    /// Whether the record has request and answer in it.
+    pub kept: bool,
 }
 
 /// Why a call was not made: nothing was sent, and nothing is on the books.

@@ -11,6 +11,7 @@ use crate::domain::money::Money;
 use crate::domain::usage::Usage;
 use crate::policy::retry::{Retry, advise, error_kind};
 use crate::policy::tokens;
+use crate::store::Writer;
 use crate::telemetry::LogEntry;
 
 /// Tokens, and how they are known.
@@ -48,7 +49,12 @@ impl Run {
         };
         let recorded = self.record(&summary, completion.as_ref()).await;
         self.log(&summary, completion.as_ref());
-        Outcome { summary, completion, recorded, logged: self.parts.store.is_some() }
+        Outcome {
+            summary,
+            completion,
+            recorded,
+            kept: self.parts.store.as_ref().is_some_and(Writer::keeps_bodies),
+        }
     }
 
     /// The provider's usage; a count where it reports none; nothing where a count would be a guess.

@@ -3,6 +3,7 @@
 
 pub mod mask;
 pub mod model;
+pub mod period;
 pub mod price;
 pub mod retry;
 pub mod schema;

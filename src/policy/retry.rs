@@ -177,8 +177,10 @@ impl RetryPolicy {
         if made > allowed {
             return Next::GiveUp(GiveUp::RetriesUsed);
         }
+        if let Some(asked) = failure.retry_after.filter(|asked| *asked > LONGEST_RETRY_AFTER) {
+            return Next::GiveUp(GiveUp::AskedTooLong(asked));
+        }
         match self.wait(failure.retry_after, made - 1, dice) {
-            wait if wait > LONGEST_RETRY_AFTER => Next::GiveUp(GiveUp::AskedTooLong(wait)),
             wait if wait >= left => Next::GiveUp(GiveUp::OutOfTime { wait, left }),
             wait => Next::RetryIn(wait),
         }

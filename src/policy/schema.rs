@@ -98,30 +98,46 @@ impl AnswerSchema {
             return Ok(());
         }
         let final_misfit = |reason: String| Misfit { reason, violation: None };
-        if let Some(refusal) = answer.refusal() {
-            return Err(final_misfit(format!("is a refusal: {}", one_line(refusal))));
+        if answer.refusal().is_some() {
+            return Err(final_misfit("is a refusal".into()));
         }
         let Err(violation) = self.check_text(&answer.text()) else { return Ok(()) };
         Err(match answer.finish_reason() {
             Some("length") => final_misfit("was cut off at the limit on output tokens".into()),
             Some("content_filter") => final_misfit("was cut off by the provider's content filter".into()),
-            _ => {
-                Misfit { reason: format!("does not fit the schema: {violation}"), violation: Some(violation) }
-            }
+            _ => Misfit {
+                reason: format!("does not fit the schema: {}", violation.masked),
+                violation: Some(violation.whole),
+            },
         })
     }
 
     /// The first thing that is wrong with a text, with the JSON pointer to it.
-    fn check_text(&self, text: &str) -> Result<(), String> {
+    fn check_text(&self, text: &str) -> Result<(), Violation> {
         let value: Value = serde_json::from_str(text).map_err(|error| {
             let fenced = if text.trim_start().starts_with("```") { " (it is in a code fence)" } else { "" };
-            format!("not valid JSON: {error}{fenced}")
+            let reason = format!("not valid JSON: {error}{fenced}");
+            Violation { masked: reason.clone(), whole: reason }
         })?;
-        self.validator.validate(&value).map_err(|error| match error.instance_path().as_str() {
-            "" => one_line(&error.to_string()),
-            pointer => one_line(&format!("{pointer}: {error}")),
+        self.validator.validate(&value).map_err(|error| {
+            let at_its_place = |reason: String| match error.instance_path().as_str() {
+                "" => one_line(&reason),
+                pointer => one_line(&format!("{pointer}: {reason}")),
+            };
+            Violation {
+                masked: at_its_place(error.masked().to_string()),
+                whole: at_its_place(error.to_string()),
+            }
         })
     }
+}
+
+/// What is wrong with an answer's JSON.
+struct Violation {
+    /// Without a word of the answer, for errors and records.
+    masked: String,
+    /// With what is wrong, for the model.
+    whole: String,
 }
 
 /// The conversation that asks for a better answer.
@@ -269,7 +285,9 @@ mod tests {
         ] {
             let misfit = schema.check(&said(text)).unwrap_err();
             assert_eq!(misfit.violation.as_deref(), Some(violation), "{text}");
-            assert_eq!(misfit.reason, format!("does not fit the schema: {violation}"));
+            // The error, which is on record whatever is kept of answers, quotes none.
+            let quoted = misfit.reason.contains("[]") || misfit.reason.contains("x\\u001b");
+            assert!(misfit.reason.starts_with("does not fit the schema: ") && !quoted, "{misfit}");
         }
         let misfit = schema.check(&said(&format!(r#"{{"{}\u202e": 1}}"#, "x".repeat(999)))).unwrap_err();
         assert!(misfit.reason.chars().count() < 400 && !misfit.reason.contains('\u{202e}'), "{misfit}");
@@ -281,7 +299,7 @@ mod tests {
         for (message, reason, misfit) in [
             (json!({"content": "{\"name\": "}), "length", "was cut off at the limit on output tokens"),
             (json!({"content": "{"}), "content_filter", "was cut off by the provider's content filter"),
-            (json!({"content": null, "refusal": "No,\nnever."}), "stop", "is a refusal: No, never."),
+            (json!({"content": null, "refusal": "No,\nnever."}), "stop", "is a refusal"),
         ] {
             let found = schema.check(&answer(&message, reason)).unwrap_err();
             assert_eq!((found.reason.as_str(), found.violation), (misfit, None));

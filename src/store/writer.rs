@@ -17,7 +17,7 @@ use super::open::{connect, probe_writing};
 use super::wait::Patience;
 use super::{calls, prune, spend};
 use crate::domain::call::Call;
-use crate::domain::settings::{StoreSettings, Synchronous};
+use crate::domain::settings::{Bodies, StoreSettings, Synchronous};
 
 /// The longest a job waits for others to join its transaction.
 const GROUP: Duration = Duration::from_millis(5);
@@ -35,6 +35,7 @@ pub struct Writer {
     thread: JoinHandle<()>,
     path: PathBuf,
     patience: Arc<Patience>,
+    bodies: Bodies,
 }
 
 /// What the owner thread works with.
@@ -91,7 +92,12 @@ impl Writer {
         let owner = Owner { desk, queue, path: path.clone(), patience: Arc::clone(&patience), longest };
         let thread =
             std::thread::Builder::new().name("store".into()).spawn(|| owner.run()).map_err(failed)?;
-        Ok(Self { jobs, thread, path, patience })
+        Ok(Self { jobs, thread, path, patience, bodies: settings.bodies })
+    }
+
+    /// Whether it keeps requests and answers at all.
+    pub fn keeps_bodies(&self) -> bool {
+        self.bodies != Bodies::None
     }
 
     /// Where the store is.

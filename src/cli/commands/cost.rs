@@ -12,8 +12,8 @@ use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, thousands};
 use crate::cli::{exit, format, session};
 use crate::ops::cost::{CostReport, GroupBy, Sums, report};
-use crate::ops::period::first_day;
 use crate::pipeline::Clock;
+use crate::policy::period::first_day;
 
 /// Show what was spent
 #[derive(Debug, Args)]

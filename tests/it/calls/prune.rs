@@ -44,7 +44,7 @@ fn what_began_before_goes_with_all_that_belongs_to_it() {
 fn bodies_alone_can_go() {
     let env = TestEnv::new();
     ask(&env, 3);
-    let output = prune(&env, &["--before", "0s", "--bodies"]);
+    let output = prune(&env, &["--before", "0h", "--bodies"]);
     assert!(output.stdout.starts_with("Deleted requests and answers of 3 calls "), "{output}");
     assert_eq!((count(&env, "calls"), count(&env, "attempts"), count(&env, "bodies")), (3, 3, 0));
     let call = show(&env, &ids(&env)[0]);
@@ -53,7 +53,7 @@ fn bodies_alone_can_go() {
         (&json!("pruned"), &Value::Null, &json!("ok"))
     );
     assert!(
-        prune(&env, &["--before", "0s", "--bodies"]).stdout.starts_with("Deleted requests and answers of 0 ")
+        prune(&env, &["--before", "0h", "--bodies"]).stdout.starts_with("Deleted requests and answers of 0 ")
     );
 }
 

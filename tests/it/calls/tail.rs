@@ -83,7 +83,7 @@ fn what_is_recorded_after_all_was_deleted_is_shown() {
     ask(&env, 3);
     let mut tail = env.llmops(["calls", "tail", "-f", "--last", "1", "--format", "jsonl"]).spawn();
     next(&mut tail);
-    let _ = env.llmops(["calls", "prune", "--before", "0s"]).run().expect_status(0);
+    let _ = env.llmops(["calls", "prune", "--before", "0h"]).run().expect_status(0);
     std::thread::sleep(Duration::from_millis(600));
     echo(&env, "anew", &[]);
     assert_eq!(next(&mut tail)["command"], "chat");

@@ -18,7 +18,7 @@ fn options_that_make_no_sense_are_refused_before_a_call() {
         &["--param", "stream=true"],
         &["--tag", "untagged"],
         &["--timeout", "soon"],
-        &["--timeout", "0s"],
+        &["--timeout", "0h"],
         &["--timeout", "10"],
         &["--temperature", "hot"],
         &["--temperature", "nan"],

@@ -79,10 +79,9 @@ fn an_answer_that_does_not_fit_is_asked_for_again() {
     assert_eq!(nanos(&wired.cost()["total"]["cost_usd"]), price(230, 0, 22));
     let attempts = call["attempt_list"].as_array().unwrap();
     assert_eq!((&attempts[0]["failure"], &attempts[1]["failure"]), (&json!("schema"), &Value::Null));
-    assert!(
-        attempts[0]["message"].as_str().unwrap().contains("/name: 5 is not of type \"string\""),
-        "{call}"
-    );
+    // The record says what was wrong without quoting the answer, the repair quotes it.
+    let said = attempts[0]["message"].as_str().unwrap();
+    assert!(said.contains("/name: value is not of type \"string\""), "{call}");
     assert_eq!(call["request"]["messages"], json!([{"role": "user", "content": "who?"}]));
     let again = wired.upstream.received()[1].body["messages"].clone();
     assert_eq!(again[1], json!({"role": "assistant", "content": UNFIT}));
@@ -105,11 +104,21 @@ fn an_answer_that_never_fits_is_an_error_and_on_record() {
 }
 
 #[test]
+fn where_no_bodies_are_kept_no_error_quotes_one() {
+    let wired = answering(&[Reply::answer(r#"{"name": 5, "note": "private words"}"#)]);
+    wired.env.write_config("store: {bodies: none}\n");
+    let output = wired.llmops(["chat", "-vv", "--schema", "person.json", "who?"]).run().expect_status(1);
+    assert!(!output.stderr.contains("calls show"), "there is no answer to show: {output}");
+    let shown = wired.llmops(["calls", "export"]).run().expect_status(0);
+    assert!(shown.stdout.contains("does not fit the schema") && !shown.stdout.contains("private"), "{shown}");
+}
+
+#[test]
 fn a_stream_is_checked_at_its_end() {
     let wired = answering(&[Reply::answer(UNFIT)]);
     let output = wired.llmops(["stream", "--schema", "person.json", "who?"]).run().expect_status(1);
     assert_eq!(output.stdout, format!("{UNFIT}\n"));
-    assert!(output.stderr.contains("does not fit the schema: /name: 5"), "{output}");
+    assert!(output.stderr.contains("does not fit the schema: /name: value is not of type"), "{output}");
     assert_eq!((wired.requests(), &wired.call()["error"]["kind"]), (1, &json!("schema")));
     let args = ["stream", "--format", "jsonl", "--schema", "person.json", "who?"];
     let last = wired.llmops(args).run().expect_status(1).jsonl().pop().unwrap();
@@ -120,7 +129,7 @@ fn a_stream_is_checked_at_its_end() {
 fn what_a_repair_cannot_mend_is_not_repaired() {
     for (reply, said) in [
         (Reply::answer("{\"name\": ").finish_reason("length"), "cut off at the limit on output tokens"),
-        (refusing(), "is a refusal: No."),
+        (refusing(), "is a refusal"),
     ] {
         let wired = answering(&[reply]);
         let output = wired.llmops(["chat", "--schema", "person.json", "who?"]).run().expect_status(1);

@@ -8,14 +8,15 @@ use crate::cli::args::key_value;
 use crate::cli::error::CliError;
 use crate::domain::call::{Origin, Status};
 use crate::domain::filter::CallFilter;
-use crate::ops::period::{DayError, first_moment, moment_after};
 use crate::pipeline::Clock;
+use crate::policy::period::{DayError, first_moment, moment_after};
 
 /// Which calls are meant: all that is said of them must hold.
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Which calls")]
 pub(super) struct FilterArgs {
-    /// From this day on: a date, today, yesterday, week (from Monday), month, 7d (seven days with today), or a time
+    /// From this day on: a date, today, yesterday, week (from Monday), month, 7d (seven days with today), 12w,
+    /// 1y, or a time: 2026-11-23T12:00:00Z, 12h
     #[arg(long, value_name = "DAY")]
     since: Option<String>,
     /// Up to this day, which is included
@@ -82,6 +83,7 @@ impl FilterArgs {
 pub(super) fn no_moment(word: &str) -> CliError {
     CliError::usage(
         format!("`{word}` is neither a day nor a time"),
-        "a day is a date such as 2026-11-23, or today, yesterday, week, month, 7d; a time is 2026-11-23T12:00:00Z",
+        "a day is a date such as 2026-11-23, or today, yesterday, week, month, 7d, 12w, 1y; a time is \
+         2026-11-23T12:00:00Z, or 12h ago",
     )
 }

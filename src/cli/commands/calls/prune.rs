@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Local, TimeDelta, Utc};
+use chrono::Local;
 use clap::Args;
 
+use super::filter::no_moment;
 use super::local_time;
 use crate::cli::args::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::prompt::confirm;
 use crate::cli::ui::{Ui, bytes, print, thousands};
 use crate::cli::{exit, session};
-use crate::ops::period::first_moment;
 use crate::pipeline::Clock;
+use crate::policy::period::first_moment;
 use crate::store::{Prune, Pruned, Pruner, Vacuum};
 
 /// Delete calls that began before a day, or their bodies
@@ -20,8 +21,8 @@ use crate::store::{Prune, Pruned, Pruner, Vacuum};
 /// What was spent stays on record: `llmops cost` does not change.
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
-    /// Before this day (a date, today, week, month), this time, or so long ago (90d, 12w)
-    #[arg(long, value_name = "DAY|AGE")]
+    /// Before this day (a date, today, week, month), this time, or the last 12h, 90d, 12w, 1y
+    #[arg(long, value_name = "DAY")]
     before: String,
     /// Delete requests and answers only, and keep the rest of each call
     #[arg(long)]
@@ -32,7 +33,8 @@ pub(super) struct PruneArgs {
 }
 
 pub(super) fn run(args: &PruneArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let before = moment(&args.before)?;
+    let now = Clock::system().now().with_timezone(&Local);
+    let before = first_moment(&args.before, &now).map_err(|_| no_moment(&args.before))?;
     let what = if args.bodies { Prune::Bodies } else { Prune::Calls };
     let count = session::reader(global)?.prunable(before, what)?;
     let from = local_time(before);
@@ -56,19 +58,6 @@ pub(super) fn run(args: &PruneArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result
         ui.note("the file is in use, or there is no room to copy it: the next prune will make it smaller");
     }
     Ok(exit::DONE)
-}
-
-/// So long ago, or when a day begins.
-fn moment(word: &str) -> Result<DateTime<Utc>, CliError> {
-    let now = Clock::system().now();
-    let age = humantime::parse_duration(word).ok().and_then(|age| TimeDelta::from_std(age).ok());
-    match age {
-        Some(age) => Ok(now.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC)),
-        None => first_moment(word, &now.with_timezone(&Local)).map_err(|_| {
-            let hint = "a day is a date such as 2026-11-23, or today, week, month; an age is 90d or 12w";
-            CliError::usage(format!("`{word}` is neither a day nor an age"), hint)
-        }),
-    }
 }
 
 fn things(count: u64, what: Prune) -> String {

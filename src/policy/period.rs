@@ -8,7 +8,7 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone
 pub struct DayError(String);
 
 /// The day that a word means, given today's: a date, `today`, `yesterday`, `week` (its Monday), `month`
-/// (its first), `7d` (seven days with today).
+/// (its first), `7d`, `4w`, `1y` (so many days, weeks of 7 or years of 365 days with today).
 pub fn first_day(word: &str, today: NaiveDate) -> Result<NaiveDate, DayError> {
     let unknown = || DayError(word.to_owned());
     let back = |days: u64| today.checked_sub_days(Days::new(days)).ok_or_else(unknown);
@@ -17,21 +17,37 @@ pub fn first_day(word: &str, today: NaiveDate) -> Result<NaiveDate, DayError> {
         "yesterday" => back(1),
         "week" => back(today.weekday().num_days_from_monday().into()),
         "month" => today.with_day(1).ok_or_else(unknown),
-        _ => match word.strip_suffix('d').map(str::parse::<u64>) {
-            Some(Ok(days @ 1..)) => back(days - 1),
-            Some(_) => Err(unknown()),
+        _ => match age(word) {
+            Some(days @ 1..) => back(days - 1),
+            Some(0) => Err(unknown()),
             None => word.parse().map_err(|_| unknown()),
         },
     }
 }
 
-/// The first moment that a word means: of a day as in [`first_day`], or a time such as
-/// `2026-11-23T12:00:00Z`. Days are those of the zone of `now`.
+/// The days of `90d`, `12w` or `1y`; nothing if it is none of these.
+pub fn age(word: &str) -> Option<u64> {
+    let (digits, unit) = word.split_at_checked(word.len().checked_sub(1)?)?;
+    let days = match unit {
+        "d" => 1,
+        "w" => 7,
+        "y" => 365,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(days)
+}
+
+/// The first moment that a word means: of a day as in [`first_day`], a time such as
+/// `2026-11-23T12:00:00Z`, or hours ago (`12h`). Days are those of the zone of `now`.
 pub fn first_moment<Tz: TimeZone>(word: &str, now: &DateTime<Tz>) -> Result<DateTime<Utc>, DayError> {
-    match DateTime::parse_from_rfc3339(word) {
-        Ok(time) => Ok(time.to_utc()),
-        Err(_) => Ok(day_start(&now.timezone(), first_day(word, now.date_naive())?)),
+    if let Ok(time) = DateTime::parse_from_rfc3339(word) {
+        return Ok(time.to_utc());
     }
+    if let Some(Ok(hours)) = word.strip_suffix('h').map(str::parse::<u32>) {
+        let ago = now.to_utc().checked_sub_signed(TimeDelta::hours(hours.into()));
+        return ago.ok_or_else(|| DayError(word.to_owned()));
+    }
+    Ok(day_start(&now.timezone(), first_day(word, now.date_naive())?))
 }
 
 /// The first moment after what a word means: the day after, or the millisecond after a time.
@@ -70,9 +86,24 @@ mod tests {
         assert_eq!(first_day("week", sunday), Ok(day("2026-11-16")));
         assert_eq!(first_day("month", sunday), Ok(day("2026-11-01")));
         assert_eq!(first_day("7d", monday), Ok(day("2026-11-17")));
+        assert_eq!(first_day("2w", monday), Ok(day("2026-11-10")));
+        assert_eq!(first_day("1y", monday), Ok(day("2025-11-24")));
         assert_eq!(first_day("2026-02-28", monday), Ok(day("2026-02-28")));
-        for bad in ["", "d", "0d", "-1d", "2026-02-30", "tomorrow-ish", "99999999999999999999d", "999999999d"]
-        {
+        for bad in [
+            "",
+            "d",
+            "0d",
+            "1m",
+            "1M",
+            "2 d",
+            "18446744073709551615w",
+            "é",
+            "-1d",
+            "2026-02-30",
+            "tomorrow-ish",
+            "99999999999999999999d",
+            "999999999d",
+        ] {
             assert!(first_day(bad, monday).is_err(), "{bad}");
         }
     }
