@@ -28,9 +28,17 @@ impl TestEnv {
 
     /// Prepares `llmops ARGS`, to run in the working directory.
     pub fn llmops<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_llmops"));
+        self.program(env!("CARGO_BIN_EXE_llmops"), args)
+    }
+
+    /// Prepares another program, such as a shell, that finds `llmops` on its path.
+    pub fn program<A: AsRef<OsStr>>(&self, program: &str, args: impl IntoIterator<Item = A>) -> Run {
+        let mut command = Command::new(program);
         command.args(args).current_dir(self.path("")).env_clear();
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let ours = Path::new(env!("CARGO_BIN_EXE_llmops")).parent().unwrap().to_owned();
+        let theirs = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths([ours].into_iter().chain(std::env::split_paths(&theirs)));
+        command.env("PATH", path.unwrap());
         command.env("TZ", "UTC").env("LANG", "C.UTF-8");
         command.env("HOME", self.root.path().join("home"));
         command.env("XDG_CONFIG_HOME", self.root.path().join("config"));

@@ -13,6 +13,7 @@ mod output;
 mod reply;
 mod run;
 mod snapshot;
+mod terminal;
 mod upstream;
 mod upstream_tests;
 
@@ -24,4 +25,5 @@ pub use run::{Run, Running};
 pub use rustix::process::Signal;
 pub(crate) use snapshot::assert_run;
 pub use snapshot::{redact, run_text, squeeze};
+pub use terminal::{Key, Terminal, shown};
 pub use upstream::{Received, Upstream, refused_url};
