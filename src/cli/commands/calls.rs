@@ -21,6 +21,10 @@ use crate::store::{CallLookup, CallSelection};
 /// List recorded calls, newest first
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
+#[command(before_long_help = "Examples:\n  \
+    llmops calls --last 5\n  \
+    llmops calls show 01a206d0\n  \
+    llmops calls --last 0 --format jsonl > calls.jsonl")]
 pub(in crate::cli) struct CallsArgs {
     #[command(subcommand)]
     pub(in crate::cli) command: Option<CallsCommand>,
@@ -34,6 +38,9 @@ pub(in crate::cli) struct CallsArgs {
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum CallsCommand {
     /// Show one call: its request, answer, attempts and cost
+    #[command(before_long_help = "Examples:\n  \
+        llmops calls show 01a206d0\n  \
+        llmops calls show 01a206d0 --format json")]
     Show {
         /// The call's id, or as much of its beginning as is unambiguous
         #[arg(value_name = "CALL")]

@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 7] = [
 const WITHOUT_CIRCLES: [&str; 3] = ["domain", "policy", "ops"];
 
 /// Outside crates that only one module knows of.
-const HOMES: [(&str, &str); 13] = [
+const HOMES: [(&str, &str); 15] = [
     ("rusqlite", "store"),
     ("zstd", "store"),
     ("reqwest", "provider"),
@@ -34,6 +34,8 @@ const HOMES: [(&str, &str); 13] = [
     ("dialoguer", "cli"),
     ("console", "cli"),
     ("clap", "cli"),
+    ("clap_complete", "cli"),
+    ("clap_mangen", "cli"),
     ("axum", "serve"),
     ("opentelemetry", "telemetry"),
 ];
