@@ -51,7 +51,7 @@ fn items(folder: &Path) -> Result<Vec<Item>, Box<dyn Error>> {
             LineFormat::Jsonl
         };
         for line in fs::read(&path)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            items.push(parse(line, format)?);
+            items.push(parse(line, format, false)?);
         }
     }
     Ok(items)

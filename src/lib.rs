@@ -6,7 +6,7 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 0 | [`domain`] | plain data: requests, events, calls, money, settings |
-//! | 1 | [`policy`] | pure decisions: prices, retries, model names, tokens, templates |
+//! | 1 | [`policy`] | pure decisions: prices, retries, model names, tokens, templates, schemas |
 //! | 2 | [`store`] | the SQLite store; all SQL |
 //! | 2 | [`provider`] | who answers: OpenAI-compatible endpoints and the simulator; all HTTP |
 //! | 2 | [`config`] | settings from files and the environment; all YAML; the price table |
@@ -23,9 +23,9 @@
 //! # Where things go
 //! A new command: a file in `cli/commands`, an operation in `ops`. A new protocol: an adapter in
 //! `provider`. A new rule: a pure function in `policy` with a table test. A new table or query: `store`,
-//! behind a method that takes and returns domain types. A new price: `config/prices.yaml`, which `build.rs`
-//! turns into JSON. A new setting: `config::file` and, as plain data,
-//! `domain::settings`.
+//! behind a method that takes and returns domain types. A new price: `config/prices.yaml`. A new setting: its
+//! default in `config/default.yaml`, its type in `config::sections`, and what it becomes, as plain data, in
+//! `domain::settings`; `build.rs` turns both YAML files into JSON.
 
 pub mod cli;
 pub mod config;

@@ -18,7 +18,8 @@ use super::commands::man::ManArgs;
 use super::commands::models::ModelsArgs;
 use super::commands::stream::StreamArgs;
 use super::error::CliError;
-use crate::domain::overrides::Overrides;
+use crate::domain::overrides::{Overrides, TemplateSource};
+use crate::policy::template::{PROMPT, SYSTEM};
 
 /// Calls to language models from the shell: parallel, retried, priced and on record.
 #[derive(Debug, Parser)]
@@ -148,6 +149,22 @@ pub(super) struct CallArgs {
     /// The system message; replaces one that the input has
     #[arg(short, long, value_name = "TEXT")]
     system: Option<String>,
+    /// A Jinja template for the prompt
+    #[arg(
+        short,
+        long,
+        value_name = "FILE|NAME",
+        long_help = "A Jinja template for the prompt: one of `templates` in the config by its NAME, else a FILE \
+            (with a `/` it is always a file). It sees `prompt` (what would be asked without it), `system` and \
+            the variables. What it comes to is asked in place of the prompt if it uses `prompt`, else after it"
+    )]
+    pub(super) template: Option<String>,
+    /// A variable of the template
+    #[arg(long, value_name = "K=V", value_parser = key_value, requires = "template")]
+    pub(super) var: Vec<(String, String)>,
+    /// A JSON schema that answers have to fit; one that does not is asked for again, once
+    #[arg(long, value_name = "FILE")]
+    pub(super) schema: Option<PathBuf>,
     /// How much chance there is in the answer
     #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = finite)]
     temperature: Option<f64>,
@@ -196,12 +213,16 @@ pub(super) enum ListFormat {
 
 impl CallArgs {
     /// What the options change in a request.
-    pub(super) fn overrides(&self) -> Result<Arc<Overrides>, CliError> {
+    pub(super) fn overrides(&self, template: Option<TemplateSource>) -> Result<Arc<Overrides>, CliError> {
         let mut fields = Map::new();
         for (field, value) in &self.param {
             if let Some(instead) = own_option(field) {
                 let message = format!("--param {field}=… is not for this field");
                 return Err(CliError::usage(message, instead));
+            }
+            if field == "response_format" && self.schema.is_some() {
+                let message = "--param response_format=… and --schema exclude each other";
+                return Err(CliError::usage(message, "leave out one of them"));
             }
             let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone()));
             fields.insert(field.clone(), value);
@@ -212,10 +233,21 @@ impl CallArgs {
         Ok(Arc::new(Overrides {
             model: self.model.clone(),
             system: self.system.clone(),
+            template,
             max_tokens: self.max_tokens,
             fields,
         }))
     }
+}
+
+/// The variables of the template; two names are taken.
+pub(super) fn variables(given: &[(String, String)]) -> Result<Map<String, Value>, CliError> {
+    for (name, instead) in [(PROMPT, "the prompt is the question, or what is piped in"), (SYSTEM, "use -s")] {
+        if given.iter().any(|(key, _)| key == name) {
+            return Err(CliError::usage(format!("--var {name}=… is not for this variable"), instead));
+        }
+    }
+    Ok(given.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect())
 }
 
 /// Fields that `--param` would break, and what to use instead.
@@ -228,7 +260,7 @@ fn own_option(field: &str) -> Option<&'static str> {
     }
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),

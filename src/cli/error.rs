@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 
 use super::exit;
 use crate::config::ConfigError;
+use crate::domain::call::ErrorKind;
 use crate::ops::batch::input::InputError;
+use crate::ops::batch::item::LineError;
 use crate::ops::batch::run::BatchError;
+use crate::ops::material::MaterialError;
 use crate::ops::period::DayError;
-use crate::pipeline::{CallError, RefusedCall};
+use crate::pipeline::{CallError, Outcome, RefusedCall};
 use crate::policy::model::ModelError;
+use crate::policy::schema::SchemaError;
+use crate::policy::template::{PROMPT, SYSTEM, TemplateError};
 use crate::provider::ProviderError;
 use crate::store::StoreError;
 
@@ -33,6 +38,10 @@ pub(super) enum CliError {
     LineModel { place: String, error: RefusedCall },
     #[error(transparent)]
     Day(#[from] DayError),
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// A batch that ended early for a reason of its own.
     #[error("{0}")]
     Batch(BatchError),
@@ -106,6 +115,8 @@ impl CliError {
             | Self::LineModel { .. }
             | Self::Day(_)
             | Self::ConfigExists(_)
+            | Self::Material(_)
+            | Self::Template(_)
             | Self::OutExists(_)
             | Self::OutBusy(_)
             | Self::Out { out: Some(_), .. }
@@ -134,8 +145,10 @@ impl CliError {
             | Self::Batch(BatchError::Store(error)) => Some(store_hint(error).to_owned()),
             Self::Call(CallError::Refused(error))
             | Self::Batch(BatchError::Refused(error))
-            | Self::LineModel { error, .. } => Some(refusal_hint(error)),
-            Self::Call(CallError::Failed(outcome)) => failure_hint(outcome.summary.error.as_ref()?),
+            | Self::LineModel { error, .. } => refusal_hint(error),
+            Self::Call(CallError::Failed(outcome)) => failure_hint(outcome),
+            Self::Material(error) => material_hint(error),
+            Self::Template(error) => template_hint(error),
             Self::Input(error) | Self::Batch(BatchError::Input(error)) => input_hint(error),
             Self::Day(_) => {
                 Some("a day is a date such as 2026-11-23, or today, yesterday, week, month, 7d".into())
@@ -207,11 +220,12 @@ fn store_hint(error: &StoreError) -> &'static str {
     }
 }
 
-fn refusal_hint(error: &RefusedCall) -> String {
+fn refusal_hint(error: &RefusedCall) -> Option<String> {
     const NO_KEY: &str = "set OPENAI_API_KEY (or GEMINI_, DEEPSEEK_, MISTRAL_, GROQ_, XAI_, TOGETHER_ or \
         OPENROUTER_API_KEY), or try it offline with -m sim/echo";
     const UNLISTED: &str = "an unlisted model is named with its provider: PROVIDER/NAME";
-    match error {
+    Some(match error {
+        RefusedCall::Template(error) => return template_hint(error),
         RefusedCall::NoModel => NO_KEY.into(),
         RefusedCall::Model(ModelError::Unknown { nearest, .. }) if nearest.is_empty() => UNLISTED.into(),
         RefusedCall::Model(ModelError::Unknown { nearest, .. }) => {
@@ -234,6 +248,33 @@ fn refusal_hint(error: &RefusedCall) -> String {
         RefusedCall::Provider(ProviderError::Settings { .. }) => {
             "mend it in the config file or the environment".into()
         }
+    })
+}
+
+fn template_hint(error: &TemplateError) -> Option<String> {
+    match error.missing.as_deref()? {
+        PROMPT => Some("write a question after the command, or pipe it in".into()),
+        SYSTEM => Some("set it with -s".into()),
+        name => Some(format!("set it with --var {name}=…")),
+    }
+}
+
+fn material_hint(error: &MaterialError) -> Option<String> {
+    match error {
+        MaterialError::Kind { .. } => Some("text and images (PNG, JPEG, GIF, WebP) can be".into()),
+        MaterialError::NoTemplate { nearest, .. } if !nearest.is_empty() => {
+            Some(format!("did you mean {}?", or(nearest)))
+        }
+        MaterialError::Schema { reason: SchemaError::Reference(_), .. } => {
+            Some("put what it refers to under `$defs`: nothing is fetched".into())
+        }
+        MaterialError::Read { .. }
+        | MaterialError::NotAFile { .. }
+        | MaterialError::Empty(_)
+        | MaterialError::TooLarge { .. }
+        | MaterialError::Utf8 { .. }
+        | MaterialError::NoTemplate { .. }
+        | MaterialError::Schema { .. } => None,
     }
 }
 
@@ -249,9 +290,11 @@ pub(super) fn or(names: &[String]) -> String {
     }
 }
 
-fn failure_hint(failure: &crate::domain::call::CallFailure) -> Option<String> {
-    use crate::domain::call::ErrorKind;
-    match failure.kind {
+fn failure_hint(outcome: &Outcome) -> Option<String> {
+    match outcome.summary.error.as_ref()?.kind {
+        ErrorKind::Schema if outcome.logged => {
+            Some(format!("`llmops calls show {}` has the answer", outcome.summary.id))
+        }
         ErrorKind::Auth => Some("check the key, and that it may use this model".into()),
         ErrorKind::Quota => Some("the account's quota or credit is used up: waiting does not help".into()),
         ErrorKind::RateLimit => Some("send less at once (-j), or allow more --retries".into()),
@@ -269,7 +312,13 @@ fn input_hint(error: &InputError) -> Option<String> {
             Some("say how to read it: --input-format txt or --input-format jsonl".into())
         }
         InputError::Folder(_) => Some("name the files in it".into()),
+        InputError::Line { reason: LineError::Template(error), .. } => {
+            let instead =
+                error.missing.as_ref().map(|name| format!(", or set it for all with --var {name}=…"));
+            Some(format!("no call was made; mend the line{}", instead.unwrap_or_default()))
+        }
         InputError::Line { .. } => Some("no call was made; mend the line and run again".into()),
+        InputError::Template(error) => template_hint(error),
         InputError::Read { .. } | InputError::Empty(_) => None,
     }
 }

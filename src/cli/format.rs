@@ -19,12 +19,27 @@ pub(super) fn jsonl<T: Serialize>(rows: &[T]) -> String {
 /// CSV with a header, in the order of the columns: nested objects become `outer.inner`. A column that
 /// `columns` names is there even if no row has it.
 pub(super) fn csv<T: Serialize>(columns: &[&str], rows: &[T]) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    // Writing into memory cannot fail, and every record has as many fields as the header.
-    let _ = writer.write_record(columns);
-    for row in rows {
+    csv_header(columns) + &csv_rows(columns, rows)
+}
+
+/// The first line of [`csv()`].
+pub(super) fn csv_header(columns: &[&str]) -> String {
+    csv_text(std::iter::once(columns.iter().map(|column| (*column).to_owned()).collect()))
+}
+
+/// The other lines of [`csv()`].
+pub(super) fn csv_rows<T: Serialize>(columns: &[&str], rows: &[T]) -> String {
+    csv_text(rows.iter().map(|row| {
         let row = serde_json::to_value(row).unwrap_or_default();
-        let _ = writer.write_record(columns.iter().map(|column| field(&row, column)));
+        columns.iter().map(|column| field(&row, column)).collect()
+    }))
+}
+
+fn csv_text(records: impl Iterator<Item = Vec<String>>) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for record in records {
+        // Writing into memory cannot fail, and every record has as many fields as the header.
+        let _ = writer.write_record(record);
     }
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }

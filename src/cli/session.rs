@@ -1,26 +1,26 @@
 //! What a command works with: settings from all layers, the store, and a pipeline made of both.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::args::{CallArgs, GlobalArgs, LogFormatArg};
+use super::args::{CallArgs, GlobalArgs, LogFormatArg, variables};
 use super::error::CliError;
+use super::log;
 use super::ui::Ui;
 use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
-use crate::domain::settings::{Key, LogFormat, LogSettings, ProviderKind, SimSettings};
+use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
+use crate::ops::material;
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
 use crate::policy::model::Catalog;
 use crate::policy::price::{ModelPrice, PriceBook, Rates};
+use crate::policy::template;
 use crate::provider::Registry;
 use crate::store::{Patience, Reader, StoreError, Writer};
-use crate::telemetry::CallLog;
 
 /// What a command works with, before it works.
 pub(super) struct Session {
@@ -73,6 +73,17 @@ impl Session {
         )
     }
 
+    /// Opens the store for writing, and begins to forget what is older than it keeps.
+    fn writer(&self, ui: &Arc<Ui>) -> Result<Writer, CliError> {
+        let settings = &self.config.settings.store;
+        let writer = Writer::open_with(&self.store_file()?.0, settings, Arc::new(patience(ui)))?;
+        let keep = settings.keep.and_then(|keep| TimeDelta::from_std(keep).ok());
+        if let Some(before) = keep.and_then(|keep| Clock::system().now().checked_sub_signed(keep)) {
+            writer.forget(before);
+        }
+        Ok(writer)
+    }
+
     /// The store, and whether somebody named it.
     pub(super) fn store_file(&self) -> Result<(PathBuf, bool), CliError> {
         match &self.config.settings.store.file {
@@ -104,12 +115,16 @@ pub(super) fn options(global: &GlobalArgs) -> Result<Options, CliError> {
 }
 
 /// Makes the pipeline that the options ask for. A store that cannot be written is an error now.
-pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Result<Pipeline, CliError> {
-    let session = Session::new(global)?;
+pub(super) fn pipeline(
+    session: Session,
+    global: &GlobalArgs,
+    call: &CallArgs,
+    ui: &Arc<Ui>,
+) -> Result<Pipeline, CliError> {
     let record = !global.no_log && !call.dry_run;
-    let store = if record { Some(writer(&session.store_file()?.0, ui)?) } else { None };
+    let store = if record { Some(session.writer(ui)?) } else { None };
     let default_model = session.default_model().map(|(model, _)| model);
-    let logs = if call.dry_run { Vec::new() } else { logs(&session.config.settings.log, global, ui)? };
+    let logs = if call.dry_run { Vec::new() } else { log::logs(&session.config.settings.log, global, ui)? };
     let prices = session.prices();
     let catalog = session.catalog(&prices);
     let settings = session.config.settings;
@@ -129,45 +144,11 @@ pub(super) fn pipeline(global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Re
     }))
 }
 
-/// The logs of calls: the file's, and the user's own on stderr.
-fn logs(settings: &LogSettings, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<Vec<CallLog>, CliError> {
-    let mut logs = Vec::new();
-    // What `--no-log` forbids is what nobody has asked for on the same line.
-    let file = settings.file.as_ref().filter(|_| !global.no_log || global.log_file.is_some());
-    if let Some(path) = file {
-        let failed = |reason: io::Error| CliError::Write { path: path.clone(), reason };
-        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
-        // Beginnings of prompts are nobody else's business.
-        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        logs.push(CallLog::new(settings.format, opened.map_err(failed)?));
-    }
-    match settings.format {
-        LogFormat::Json if file.is_none() => logs.push(CallLog::new(LogFormat::Json, Lines(Arc::clone(ui)))),
-        _ if ui.is_verbose() => logs.push(CallLog::new(LogFormat::Text, Lines(Arc::clone(ui)))),
-        _ => {}
-    }
-    Ok(logs)
-}
-
-/// Lines on stderr, beside whatever else is said there.
-struct Lines(Arc<Ui>);
-
-impl Write for Lines {
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        self.0.note(String::from_utf8_lossy(lines).trim_end_matches('\n'));
-        Ok(lines.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Opens the store for writing; a long wait for it is said on stderr.
-fn writer(path: &Path, ui: &Arc<Ui>) -> Result<Writer, CliError> {
-    let (patience, ui) = (Arc::new(Patience::default()), Arc::clone(ui));
+/// Waits for a busy store; a long wait is said on stderr.
+pub(super) fn patience(ui: &Arc<Ui>) -> Patience {
+    let (patience, ui) = (Patience::default(), Arc::clone(ui));
     patience.on_wait(move |line| ui.note(line));
-    Ok(Writer::open_with(path, patience)?)
+    patience
 }
 
 /// Opens the store for reading. One that was named has to be there; the default one is empty until the
@@ -178,6 +159,11 @@ pub(super) fn reader(global: &GlobalArgs) -> Result<Reader, CliError> {
         Err(StoreError::Missing(_)) if !named => Ok(Reader::empty(&path)?),
         opened => Ok(opened?),
     }
+}
+
+/// Where the store is, or would be.
+pub(super) fn store_file(global: &GlobalArgs) -> Result<PathBuf, CliError> {
+    Ok(Session::new(global)?.store_file()?.0)
 }
 
 /// The embedded table, with the simulator's own prices, and nothing to pay where nobody bills.
@@ -210,17 +196,31 @@ fn catalog(settings: &Settings, prices: &PriceBook) -> Catalog {
     catalog
 }
 
-/// A context for the calls of a command, whose notices go to the user.
+/// A context for the calls of a command, whose notices go to the user. A template or schema that cannot be
+/// used is an error now.
 pub(super) fn context(
     origin: Origin,
     call: &CallArgs,
+    session: &Session,
     ui: &Arc<Ui>,
     cancel: CancellationToken,
 ) -> Result<CallContext, CliError> {
+    let find = |named: &String| material::template(named, &session.config.settings.templates);
+    let template = call.template.as_ref().map(find).transpose()?;
+    let variables = variables(&call.var)?;
+    if let Some(template) = &template {
+        let used = template::variables(template)?;
+        for name in variables.keys().filter(|name| !used.contains(*name)) {
+            ui.note(&format!("note: template `{}` does not use --var {name}", template.name));
+        }
+    }
+    let schema = call.schema.as_deref().map(material::schema).transpose()?;
     let ui = Arc::clone(ui);
     Ok(CallContext {
         origin,
-        overrides: call.overrides()?,
+        overrides: call.overrides(template)?,
+        variables,
+        schema: schema.map(Arc::new),
         user: call.user.clone(),
         tags: call.tag.clone(),
         streamed: origin == Origin::Stream,

@@ -3,9 +3,9 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
-use console::measure_text_width;
+use console::{Alignment, measure_text_width, pad_str};
 
-use super::ui::{Ui, width};
+use super::ui::{Ui, printable, width};
 
 /// Blanks between columns.
 const GAP: usize = 2;
@@ -55,20 +55,20 @@ pub(super) fn render(ui: &Ui, columns: &[Column], rows: &[Vec<String>]) -> Strin
 
 fn lines(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| harmless(cell)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
     let naturals: Vec<usize> = (0..columns.len()).map(|at| natural(columns, &rows, at)).collect();
-    let shown = fitting(columns, &naturals, width);
+    let kept = fitting(columns, &naturals, width);
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let cell = |at: usize, text: &str| {
         let alignment = if columns[at].right { CellAlignment::Right } else { CellAlignment::Left };
         Cell::new(text).set_alignment(alignment)
     };
-    table.set_header(shown.iter().map(|at| cell(*at, columns[*at].name)));
+    table.set_header(kept.iter().map(|at| cell(*at, columns[*at].name)));
     for row in &rows {
-        table.add_row(shown.iter().map(|at| cell(*at, row.get(*at).map_or("", String::as_str))));
+        table.add_row(kept.iter().map(|at| cell(*at, row.get(*at).map_or("", String::as_str))));
     }
-    let shares = shares(columns, &naturals, &shown, width);
+    let shares = shares(columns, &naturals, &kept, width);
     for (column, share) in table.column_iter_mut().zip(shares) {
         column.set_padding((0, 2));
         let share = u16::try_from(share + GAP).unwrap_or(u16::MAX);
@@ -77,11 +77,47 @@ fn lines(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// A cell without what does something to a terminal instead of being shown there. Values come from files and
-/// from servers.
-fn harmless(cell: &str) -> String {
-    let moves = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    cell.chars().map(|c| if c.is_control() || moves(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+/// A cell as it is shown, on one line before it is wrapped.
+fn shown(cell: &str) -> String {
+    printable(cell).replace(['\n', '\t'], "\u{fffd}")
+}
+
+/// A table whose rows come one by one: its columns are as wide as was thought beforehand, and each row is
+/// one line.
+#[derive(Debug)]
+pub(super) struct Rolling {
+    columns: Vec<(Column, usize)>,
+}
+
+impl Rolling {
+    /// A table of these columns, as far as they fit.
+    pub(super) fn new(columns: &[(Column, usize)]) -> Self {
+        let (names, widths): (Vec<Column>, Vec<usize>) = columns.iter().copied().unzip();
+        let shown = fitting(&names, &widths, width().map(usize::from));
+        let fits = |at: usize| if shown.contains(&at) { columns[at] } else { (columns[at].0, 0) };
+        Self { columns: (0..columns.len()).map(fits).collect() }
+    }
+
+    pub(super) fn header(&self, ui: &Ui) -> String {
+        let names: Vec<String> = self.columns.iter().map(|(column, _)| column.name.to_owned()).collect();
+        format!("{}\n", ui.style().bold().apply_to(self.line(&names)))
+    }
+
+    /// A row, without a newline. What is too long is cut, unless that would be misread.
+    pub(super) fn line(&self, cells: &[String]) -> String {
+        let kept = self.columns.iter().zip(cells).filter(|((_, width), _)| *width > 0);
+        let cells: Vec<String> = kept
+            .map(|((column, width), cell)| {
+                let cell = shown(cell);
+                let alignment = if column.right { Alignment::Right } else { Alignment::Left };
+                if column.whole && measure_text_width(&cell) > *width {
+                    return cell;
+                }
+                pad_str(&cell, *width, alignment, Some("…")).into_owned()
+            })
+            .collect();
+        cells.join(&" ".repeat(GAP)).trim_end().to_owned()
+    }
 }
 
 /// The width of a column that is not wrapped.
@@ -147,6 +183,15 @@ mod tests {
         Column::number("Max output").extra(1),
         Column::number("Cost"),
     ];
+
+    #[test]
+    fn a_row_of_a_rolling_table_is_one_line() {
+        let table =
+            Rolling { columns: vec![(COLUMNS[0], 6), (COLUMNS[1], 0), (COLUMNS[2], 8), (COLUMNS[4], 5)] };
+        let line = |cells: [&str; 4]| table.line(&cells.map(str::to_owned));
+        assert_eq!(line(["Call", "Command", "Model", "Cost"]), "Call    Model      Cost");
+        assert_eq!(line(["019ab3c4", "chat", "sim/echo-two", "$0.123456"]), "019ab3c4  sim/ech…  $0.123456");
+    }
 
     fn table(width: Option<usize>) -> Vec<String> {
         let row = |cells: [&str; 5]| cells.map(str::to_owned).to_vec();

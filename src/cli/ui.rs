@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use console::{Style, Term};
 use indicatif::ProgressBar;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::args::{ColorWhen, GlobalArgs};
 use super::error::CliError;
@@ -97,7 +98,8 @@ impl Ui {
     pub(super) fn notice(&self, notice: &Notice) {
         match notice {
             Notice::Retrying { target, failure, wait } => {
-                let line = format!("{}; trying again in {}", failure.message, seconds(*wait));
+                let when = if wait.is_zero() { String::new() } else { format!(" in {}", seconds(*wait)) };
+                let line = format!("{}; trying again{when}", failure.message);
                 if self.verbose == 0 && *wait >= LONG_WAIT && self.is_news(target) {
                     self.note(&line);
                 } else {
@@ -169,10 +171,29 @@ pub(super) fn print(text: &str) -> Result<(), CliError> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(CliError::Stdout)
 }
 
+/// A text without what does something to a terminal instead of being shown there, but for the ends of lines and
+/// tabs: controls, and marks that change the direction of what follows. What files and servers say is theirs.
+pub(super) fn printable(text: &str) -> String {
+    let steers = |c: char| match c {
+        '\n' | '\t' => false,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        _ => c.is_control(),
+    };
+    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// How wide tables may be; anything goes where stdout is not a terminal.
 pub(super) fn width() -> Option<u16> {
     let term = Term::stdout();
     term.is_term().then(|| term.size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns))
+}
+
+/// Whether nobody is left to read standard output: a pipe whose reader is gone.
+pub(super) fn stdout_is_gone() -> bool {
+    let stdout = io::stdout();
+    let mut out = [PollFd::new(&stdout, PollFlags::empty())];
+    let asked = poll(&mut out, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    asked.is_ok() && out[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Whether somebody types at standard input.
@@ -204,4 +225,16 @@ pub(super) fn thousands(count: u64) -> String {
     }
     groups.extend((head..digits.len()).step_by(3).map(|at| &digits[at..at + 3]));
     groups.join(",")
+}
+
+/// An amount of bytes for people: `512 B`, `12.3 kB`, `4.5 GB`.
+pub(super) fn bytes(count: u64) -> String {
+    let mut amount = count as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if amount < 999.95 {
+            return if unit == "B" { format!("{count} B") } else { format!("{amount:.1} {unit}") };
+        }
+        amount /= 1000.0;
+    }
+    format!("{amount:.1} TB")
 }

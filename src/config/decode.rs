@@ -15,6 +15,7 @@ use serde_json::{Number, Value};
 use super::ConfigError;
 use super::sections::Sections;
 use super::tree::{Key, Node, Place, Tree};
+use crate::policy::model::most_alike;
 
 /// Reads a whole tree.
 pub(super) fn decode(tree: &Node) -> Result<Sections, ConfigError> {
@@ -93,12 +94,9 @@ impl de::Error for DecodeError {
     }
 }
 
-/// The known name that is most like a name, if one is.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    const ALIKE: f64 = 0.8;
-    let likeness = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), known);
-    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= ALIKE).then_some(best)
+/// The known name that was probably meant.
+fn nearest(name: &str, known: &[&str]) -> Option<String> {
+    most_alike(name, known.iter().copied()).into_iter().next()
 }
 
 /// The words of Rust's types, in words for people.

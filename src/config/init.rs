@@ -34,8 +34,8 @@ pub fn file_for(choice: &Choice) -> String {
     format!(
         "# Settings of llmops. `llmops config check` finds mistakes in them; `llmops config schema` prints a\n\
          # JSON schema for editors.\n\nmodel: {model}\n{provider}\n\
-         # Everything there is to set, with its default. Take the # from a line and those above it that are\n\
-         # further to the left.\n\n{comments}"
+         # Everything there is to set, with its default. Take the # from a line, and from the lines above it that\n\
+         # it belongs to.\n\n{comments}"
     )
 }
 
@@ -43,7 +43,7 @@ fn commented(line: &str) -> String {
     match line {
         "" => "\n".to_owned(),
         line if line.starts_with('#') => format!("{line}\n"),
-        line => format!("# {line}\n"),
+        line => format!("#{line}\n"),
     }
 }
 
@@ -63,7 +63,8 @@ pub fn without_files(environment: &Environment) -> Result<Settings, ConfigError>
 
 fn with_layer(layer: Node, environment: &Environment) -> Result<Settings, ConfigError> {
     check_types(&layer)?;
-    settings(&variables::layer(environment)?.over(layer).over(defaults()), environment)
+    let defaults = defaults();
+    settings(&variables::layer(environment, &defaults)?.over(layer).over(defaults), environment)
 }
 
 #[cfg(test)]
@@ -89,10 +90,10 @@ mod tests {
     #[test]
     fn every_default_can_be_taken_out_of_its_comment() {
         let text = file_for(&Choice { provider: "sim".into(), model: "sim/echo".into(), key_cmd: None });
-        let (_, comments) = text.split_once("further to the left.\n\n").unwrap();
+        let (_, comments) = text.split_once("# it belongs to.\n\n").unwrap();
         let settings: Vec<&str> = comments
             .lines()
-            .filter_map(|line| line.strip_prefix("# "))
+            .filter_map(|line| line.strip_prefix('#'))
             .filter(|line| DEFAULTS.lines().any(|default| default == *line))
             .collect();
         assert!(settings.len() > 60, "{}", settings.len());

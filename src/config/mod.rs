@@ -188,23 +188,24 @@ fn named_file(options: &Options, environment: &Environment) -> Option<PathBuf> {
 /// Reads and lays together every layer.
 pub fn load(options: &Options, environment: &Environment) -> Result<Config, ConfigError> {
     let is_named = named_file(options, environment).is_some();
-    let mut tree = option_layer(options)?.over(variables::layer(environment)?);
+    let defaults = defaults();
+    let mut tree = option_layer(options)?.over(variables::layer(environment, &defaults)?);
     for file in files(options, environment) {
         if is_named || file.path.exists() {
             tree = tree.over(file.layer(environment)?);
         }
     }
-    let tree = tree.over(defaults());
+    let tree = tree.over(defaults);
     Ok(Config { settings: settings(&tree, environment)?, tree })
 }
 
 /// The same for who cannot be told of mistakes: a layer with one is left out, and a file that is none. None
 /// where even what is left makes no sense.
 pub fn load_readable(options: &Options, environment: &Environment) -> Option<Config> {
-    let files = files(options, environment).into_iter().filter(|file| file.path.is_file());
-    let files = files.map(|file| file.layer(environment));
-    let layers = [option_layer(options), variables::layer(environment)].into_iter().chain(files);
-    let tree = layers.flatten().chain([defaults()]).reduce(Node::over)?;
+    let (files, defaults) = (files(options, environment), defaults());
+    let files = files.iter().filter(|file| file.path.is_file()).map(|file| file.layer(environment));
+    let above = [option_layer(options), variables::layer(environment, &defaults)];
+    let tree = above.into_iter().chain(files).flatten().chain([defaults]).reduce(Node::over)?;
     Some(Config { settings: settings(&tree, environment).ok()?, tree })
 }
 

@@ -6,7 +6,7 @@ use super::decode::decode;
 use super::env::Environment;
 use super::sim::read_spec;
 use super::tree::{Node, Place, Tree};
-use super::{defaults, variable_of};
+use super::variable_of;
 
 const PREFIX: &str = "LLMOPS_";
 
@@ -14,8 +14,8 @@ const PREFIX: &str = "LLMOPS_";
 const OTHERS: [&str; 2] = ["CONFIG", "COMPLETE"];
 
 /// The settings in the environment, as one layer.
-pub(super) fn layer(environment: &Environment) -> Result<Node, ConfigError> {
-    let mut layer = addresses(environment);
+pub(super) fn layer(environment: &Environment, defaults: &Node) -> Result<Node, ConfigError> {
+    let mut layer = addresses(environment, defaults);
     for (key, value) in environment.with_prefix(PREFIX).filter(|(key, _)| !OTHERS.contains(key)) {
         let place = Place::Variable(format!("{PREFIX}{key}").into());
         let setting = match key {
@@ -28,16 +28,15 @@ pub(super) fn layer(environment: &Environment) -> Result<Node, ConfigError> {
             }
         };
         // By itself, so that it is the variable that is named, not what else there is.
-        decode(&setting.clone().over(defaults()))?;
+        decode(&setting.clone().over(defaults.clone()))?;
         layer = setting.over(layer);
     }
     Ok(layer)
 }
 
 /// The addresses of built-in providers.
-fn addresses(environment: &Environment) -> Node {
+fn addresses(environment: &Environment, defaults: &Node) -> Node {
     let mut layer = Node { place: Place::Default, value: Tree::Null };
-    let defaults = defaults();
     let Some(Tree::Map(built_in)) = defaults.get(&["providers"]).map(|node| &node.value) else {
         return layer;
     };

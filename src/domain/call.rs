@@ -77,6 +77,22 @@ words! {
     }
 }
 
+words! {
+    /// What the store kept of a call's request and response.
+    Kept {
+        /// Both, to the letter.
+        Full = "full",
+        /// Both, with secrets masked.
+        Masked = "masked",
+        /// Not all: a body was larger than the store takes.
+        Cut = "cut",
+        /// Neither: bodies are not recorded.
+        None = "none",
+        /// Neither any more.
+        Pruned = "pruned",
+    }
+}
+
 /// What a call cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cost {
@@ -146,6 +162,8 @@ words! {
         Stream = "stream",
         /// An answer that makes no sense.
         BadResponse = "bad_response",
+        /// An answer that does not fit the schema it was to fit.
+        Schema = "schema",
         /// Ended from this side.
         Cancelled = "cancelled",
         /// An input line that is not a request.

@@ -74,6 +74,13 @@ impl Completion {
         if text.is_empty() { text_of(&message["refusal"]) } else { text }
     }
 
+    /// Why the model would not answer, if that is all it said.
+    pub fn refusal(&self) -> Option<&str> {
+        let message = self.message();
+        let refusal = message["refusal"].as_str().filter(|refusal| !refusal.is_empty());
+        refusal.filter(|_| text_of(&message["content"]).is_empty())
+    }
+
     /// The tool calls of the first choice, as the provider sent them.
     pub fn tool_calls(&self) -> &[Value] {
         self.message()["tool_calls"].as_array().map_or(&[], Vec::as_slice)

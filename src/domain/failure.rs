@@ -19,6 +19,8 @@ words! {
         Stream = "stream",
         /// A 200 whose body is not JSON or has no choices.
         BadResponse = "bad_response",
+        /// A whole answer that does not fit the schema it was to fit.
+        Schema = "schema",
         /// Something of ours asked for the end: ^C, or a reader that went away.
         Cancelled = "cancelled",
     }
@@ -60,8 +62,9 @@ impl Failure {
         self.status.map_or_else(|| self.kind.to_string(), |status| status.to_string())
     }
 
-    /// Whether the provider may have run the request, and billed it, although no answer came of it.
+    /// Whether the provider may have run the request, and billed it, although no answer came of it. An answer
+    /// that does not fit did come, with its usage.
     pub fn may_be_billed(&self) -> bool {
-        !matches!(self.kind, FailureKind::Connect | FailureKind::Http)
+        !matches!(self.kind, FailureKind::Connect | FailureKind::Http | FailureKind::Schema)
     }
 }

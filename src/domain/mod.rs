@@ -4,6 +4,7 @@
 pub mod call;
 pub mod event;
 pub mod failure;
+pub mod filter;
 pub mod money;
 pub mod name;
 pub mod overrides;

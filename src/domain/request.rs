@@ -42,8 +42,17 @@ const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 impl ChatRequest {
     /// A request of one user message.
     pub fn from_prompt(prompt: impl Into<String>) -> Self {
+        Self::from_content(&prompt.into().into())
+    }
+
+    /// A request of one user message that is made of parts: text, images.
+    pub fn from_parts(parts: Vec<Value>) -> Self {
+        Self::from_content(&parts.into())
+    }
+
+    fn from_content(content: &Value) -> Self {
         let mut body = Map::new();
-        body.insert("messages".into(), json!([{"role": "user", "content": prompt.into()}]));
+        body.insert("messages".into(), json!([{"role": "user", "content": content}]));
         Self { body }
     }
 
@@ -105,6 +114,51 @@ impl ChatRequest {
         users.next().map(|message| text_of(&message["content"])).unwrap_or_default()
     }
 
+    /// What the user asks: the text of the last user message, of one in parts its last text.
+    pub fn prompt(&self) -> &str {
+        let content = self.messages().iter().rev().find(|message| message["role"] == "user");
+        match content.map(|message| &message["content"]) {
+            Some(Value::String(text)) => text,
+            Some(Value::Array(parts)) => {
+                parts.iter().rev().find_map(|part| part["text"].as_str()).unwrap_or_default()
+            }
+            _ => "",
+        }
+    }
+
+    /// Replaces what [`Self::prompt`] gives, or adds it where there is none.
+    pub fn set_prompt(&mut self, prompt: String) {
+        let Some(messages) = self.messages_mut() else { return };
+        let Some(last) = messages.iter_mut().rfind(|message| message["role"] == "user") else {
+            messages.push(json!({"role": "user", "content": prompt}));
+            return;
+        };
+        match &mut last["content"] {
+            Value::Array(parts) => match parts.iter_mut().rfind(|part| part["text"].is_string()) {
+                Some(part) => part["text"] = prompt.into(),
+                None => parts.push(text_part(prompt)),
+            },
+            content => *content = prompt.into(),
+        }
+    }
+
+    /// The text of the system message that opens the conversation.
+    pub fn system(&self) -> Option<String> {
+        let first = self.messages().first().filter(|first| is_system(first))?;
+        Some(text_of(&first["content"]))
+    }
+
+    /// Puts a message behind all others.
+    pub fn push_message(&mut self, role: &str, text: &str) {
+        if let Some(messages) = self.messages_mut() {
+            messages.push(json!({"role": role, "content": text}));
+        }
+    }
+
+    fn messages_mut(&mut self) -> Option<&mut Vec<Value>> {
+        self.body.get_mut("messages")?.as_array_mut()
+    }
+
     /// The limit on output tokens, by either of its names.
     pub fn output_limit(&self) -> Option<u64> {
         OUTPUT_LIMITS.iter().find_map(|field| self.body.get(*field)?.as_u64())
@@ -135,13 +189,25 @@ impl ChatRequest {
 
     /// Replaces the system message that opens the conversation, or puts one there.
     pub fn set_system(&mut self, text: &str) {
-        let Some(Value::Array(messages)) = self.body.get_mut("messages") else {
-            return;
-        };
-        if messages.first().is_some_and(|first| first["role"] == "system" || first["role"] == "developer") {
+        let Some(messages) = self.messages_mut() else { return };
+        if messages.first().is_some_and(is_system) {
             messages.remove(0);
         }
         messages.insert(0, json!({"role": "system", "content": text}));
+    }
+
+    /// Adds a paragraph to the system message that opens the conversation, or puts one there.
+    pub fn add_to_system(&mut self, text: &str) {
+        let Some(messages) = self.messages_mut() else { return };
+        match messages.first_mut().filter(|first| is_system(first)).map(|first| &mut first["content"]) {
+            None => messages.insert(0, json!({"role": "system", "content": text})),
+            Some(Value::Array(parts)) => parts.push(text_part(text)),
+            Some(Value::String(before)) if !before.is_empty() => {
+                before.push_str("\n\n");
+                before.push_str(text);
+            }
+            Some(content) => *content = text.into(),
+        }
     }
 
     /// Asks for a stream that ends with its usage, or for a whole body.
@@ -160,6 +226,15 @@ impl ChatRequest {
             options.entry("include_usage").or_insert(true.into());
         }
     }
+}
+
+/// A part of a message that is text.
+pub fn text_part(text: impl Into<String>) -> Value {
+    json!({"type": "text", "text": text.into()})
+}
+
+fn is_system(message: &Value) -> bool {
+    message["role"] == "system" || message["role"] == "developer"
 }
 
 #[cfg(test)]
@@ -190,6 +265,47 @@ mod tests {
         chat.set_system("two");
         assert_eq!(chat.messages().len(), 2);
         assert_eq!(chat.messages()[0], json!({"role": "system", "content": "two"}));
+    }
+
+    #[test]
+    fn the_prompt_is_the_last_text_of_the_last_user_message() {
+        let parts = json!([{"type": "text", "text": "a file"}, {"type": "image_url", "image_url": {}}, {"type": "text", "text": "why?"}]);
+        for (content, prompt) in [
+            (json!("why?"), "why?"),
+            (parts, "why?"),
+            (json!([{"type": "image_url", "image_url": {}}]), ""),
+            (json!(null), ""),
+        ] {
+            let messages = json!([{"role": "user", "content": "before"}, {"role": "user", "content": content}, {"role": "assistant", "content": "so"}]);
+            let mut chat = request(json!({ "messages": messages })).unwrap();
+            assert_eq!(chat.prompt(), prompt);
+            chat.set_prompt("other".into());
+            assert_eq!(chat.prompt(), "other");
+            assert_eq!(chat.messages().len(), 3);
+            assert_eq!(chat.messages()[0], json!({"role": "user", "content": "before"}));
+        }
+        let mut chat = request(json!({"messages": [{"role": "system", "content": "x"}]})).unwrap();
+        chat.set_prompt("new".into());
+        assert_eq!((chat.prompt(), chat.messages().len()), ("new", 2));
+    }
+
+    #[test]
+    fn a_paragraph_is_added_to_whatever_system_message_there_is() {
+        for (content, system) in [
+            (json!("one"), "one\n\ntwo"),
+            (json!(""), "two"),
+            (json!(null), "two"),
+            (json!([text_part("one")]), "onetwo"),
+        ] {
+            let messages =
+                json!([{"role": "developer", "content": content}, {"role": "user", "content": "hi"}]);
+            let mut chat = request(json!({ "messages": messages })).unwrap();
+            chat.add_to_system("two");
+            assert_eq!((chat.system().as_deref(), chat.messages().len()), (Some(system), 2));
+        }
+        let mut chat = ChatRequest::from_prompt("hi");
+        chat.add_to_system("two");
+        assert_eq!(chat.system().as_deref(), Some("two"));
     }
 
     #[test]

@@ -112,55 +112,6 @@ pub struct LogSettings {
     pub file: Option<PathBuf>,
 }
 
-words! {
-    /// What the store keeps of requests and answers.
-    Bodies {
-        /// Everything.
-        Full = "full",
-        /// Everything but what looks like a secret.
-        Masked = "masked",
-        /// Nothing.
-        None = "none",
-    }
-}
-
-words! {
-    /// How careful the store is.
-    Synchronous {
-        /// A power cut may lose the last moments.
-        Normal = "normal",
-        /// A power cut loses nothing.
-        Full = "full",
-    }
-}
-
-/// The store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// Where it is, unless it is where it always is.
-    pub file: Option<PathBuf>,
-    /// What is kept of requests and answers.
-    pub bodies: Bodies,
-    /// The most bytes that are kept of one of them.
-    pub body_limit: u64,
-    /// How long calls are kept; for ever without it.
-    pub keep: Option<Duration>,
-    /// How careful it is.
-    pub synchronous: Synchronous,
-}
-
-impl Default for StoreSettings {
-    fn default() -> Self {
-        Self {
-            file: None,
-            bodies: Bodies::Full,
-            body_limit: 16 << 20,
-            keep: None,
-            synchronous: Synchronous::Normal,
-        }
-    }
-}
-
 /// How the simulator behaves.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SimSettings {
@@ -200,4 +151,53 @@ pub struct SimModel {
     pub profile: SimProfile,
     /// Price of input and output, in USD a million tokens; free if there is none.
     pub price: Option<(Rate, Rate)>,
+}
+
+/// How calls are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// The store's file; the user's own where none is named.
+    pub file: Option<PathBuf>,
+    /// What is kept of requests and responses.
+    pub bodies: Bodies,
+    /// A request or a response of more bytes is not kept.
+    pub body_limit: u64,
+    /// How long calls are kept; for ever if nothing is said.
+    pub keep: Option<Duration>,
+    /// What a commit waits for.
+    pub synchronous: Synchronous,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            file: None,
+            bodies: Bodies::Full,
+            body_limit: 16 << 20,
+            keep: None,
+            synchronous: Synchronous::Normal,
+        }
+    }
+}
+
+words! {
+    /// What is kept of requests and responses.
+    Bodies {
+        /// All of them.
+        Full = "full",
+        /// All but known secrets.
+        Masked = "masked",
+        /// Nothing.
+        None = "none",
+    }
+}
+
+words! {
+    /// What a commit waits for, in SQLite's words.
+    Synchronous {
+        /// The system: a power cut may lose the last moments.
+        Normal = "normal",
+        /// The disk.
+        Full = "full",
+    }
 }

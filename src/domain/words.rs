@@ -8,6 +8,9 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+ }
 
         impl $name {
+            /// All there are, in this order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// The word.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod batch;
 pub mod calls;
 pub mod cost;
+pub mod material;
 pub mod models;
 pub mod output;
 pub mod period;

@@ -25,6 +25,25 @@ pub fn first_day(word: &str, today: NaiveDate) -> Result<NaiveDate, DayError> {
     }
 }
 
+/// The first moment that a word means: of a day as in [`first_day`], or a time such as
+/// `2026-11-23T12:00:00Z`. Days are those of the zone of `now`.
+pub fn first_moment<Tz: TimeZone>(word: &str, now: &DateTime<Tz>) -> Result<DateTime<Utc>, DayError> {
+    match DateTime::parse_from_rfc3339(word) {
+        Ok(time) => Ok(time.to_utc()),
+        Err(_) => Ok(day_start(&now.timezone(), first_day(word, now.date_naive())?)),
+    }
+}
+
+/// The first moment after what a word means: the day after, or the millisecond after a time.
+pub fn moment_after<Tz: TimeZone>(word: &str, now: &DateTime<Tz>) -> Result<DateTime<Utc>, DayError> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(word) {
+        let time = time.to_utc();
+        return Ok(time.checked_add_signed(TimeDelta::milliseconds(1)).unwrap_or(time));
+    }
+    let day = first_day(word, now.date_naive())?;
+    Ok(day_start(&now.timezone(), day.succ_opt().unwrap_or(day)))
+}
+
 /// When a day begins. Where clocks are put forward at midnight, it begins when they have been.
 pub fn day_start<Tz: TimeZone>(zone: &Tz, day: NaiveDate) -> DateTime<Utc> {
     let midnight = day.and_time(NaiveTime::MIN);
@@ -55,6 +74,22 @@ mod tests {
         for bad in ["", "d", "0d", "-1d", "2026-02-30", "tomorrow-ish", "99999999999999999999d", "999999999d"]
         {
             assert!(first_day(bad, monday).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn moments_are_days_or_times() {
+        const DAY: i64 = 86_400_000;
+        let now = DateTime::parse_from_rfc3339("2026-11-23T01:00:00+05:30").unwrap();
+        let at = |word: &str| {
+            let moments = first_moment(word, &now).and_then(|first| Ok((first, moment_after(word, &now)?)));
+            moments.map(|(first, after)| (first.to_rfc3339(), (after - first).num_milliseconds()))
+        };
+        assert_eq!(at("today"), Ok(("2026-11-22T18:30:00+00:00".into(), DAY)));
+        assert_eq!(at("2026-01-01"), Ok(("2025-12-31T18:30:00+00:00".into(), DAY)));
+        assert_eq!(at("2026-11-23T12:00:00+01:00"), Ok(("2026-11-23T11:00:00+00:00".into(), 1)));
+        for bad in ["", "12:00", "2026-11-23T12:00", "2026-13-01T00:00:00Z"] {
+            assert!(at(bad).is_err(), "{bad}");
         }
     }
 

@@ -23,7 +23,7 @@ pub struct QuoteRow {
     pub requests: u64,
     /// Input tokens, counted.
     pub input_tokens: u64,
-    /// Whether the model's tokenizer is not known, so that another's counted.
+    /// Whether that is an estimate: the model's tokenizer is not known, or there is more to count than text.
     pub estimated: bool,
     /// Output tokens at most: the requests' own limits, else the model's; null if there is neither.
     pub max_output_tokens: Option<u64>,
@@ -51,6 +51,7 @@ impl Quote {
             Some(row) => {
                 let both = |a: Option<Money>, b: Option<Money>| Some(a? + b?);
                 row.requests += one.requests;
+                row.estimated |= one.estimated;
                 row.input_tokens += one.input_tokens;
                 row.max_output_tokens = row.max_output_tokens.zip(one.max_output_tokens).map(|(a, b)| a + b);
                 row.low_cost_usd = both(row.low_cost_usd, one.low_cost_usd);
@@ -68,7 +69,7 @@ impl Quote {
 fn quote(prices: &PriceBook, plan: &Plan, now: DateTime<Utc>) -> QuoteRow {
     let request = &plan.outgoing.request;
     let model = plan.target.model.as_str();
-    let input_tokens = tokens::count_input(model, request.messages(), request.body().get("tools"));
+    let input_tokens = tokens::count_input(model, request);
     let known_limit = || prices.get(&plan.target)?.max_output_tokens;
     let max_output_tokens =
         request.output_limit().or_else(known_limit).map(|limit| limit.saturating_mul(request.answers()));
@@ -82,7 +83,7 @@ fn quote(prices: &PriceBook, plan: &Plan, now: DateTime<Utc>) -> QuoteRow {
         provider: plan.target.provider.clone(),
         requests: 1,
         input_tokens,
-        estimated: !tokens::is_known(model),
+        estimated: tokens::is_estimate(model, request),
         max_output_tokens,
         low_cost_usd: cost(0),
         high_cost_usd: max_output_tokens.map_or_else(|| cost(0).filter(|_| cost(1) == cost(0)), cost),

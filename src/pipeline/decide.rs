@@ -24,13 +24,25 @@ pub(super) fn plan(
 ) -> Result<Plan, RefusedCall> {
     let target = target(parts, context.overrides.model.as_deref().or(request.model()))?;
     let settings = parts.providers.settings(&target.provider)?;
+    context.fill(&mut request)?;
     context.overrides.apply(&mut request, &settings.limit_field);
     request.check_fields()?;
+    if let Some(schema) = &context.schema {
+        schema.ask(&mut request, settings.structured);
+    }
+    if let Some(user) = context.user.as_deref().filter(|_| settings.send_user) {
+        request.set("user", user.into());
+    }
     request.set("model", target.model.as_str().into());
     request.set_streamed(context.streamed);
+    let outgoing = outgoing(request, &target, context.streamed);
+    Ok(Plan { target, outgoing })
+}
+
+/// A request as its target gets it.
+pub(super) fn outgoing(request: ChatRequest, target: &Target, streamed: bool) -> Outgoing {
     let body = Bytes::from(request.to_json());
-    let model = target.model.clone();
-    Ok(Plan { target, outgoing: Outgoing { request, body, model, streamed: context.streamed } })
+    Outgoing { request, body, model: target.model.clone(), streamed }
 }
 
 /// Where a named model is, or the default.

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Notice;
+use super::repair;
 use super::run::{Live, Run, after, millis};
 use crate::domain::call::Attempt;
 use crate::domain::event::Event;
@@ -21,7 +22,7 @@ impl Run {
                 Err(failure) => failure,
             };
             self.end_attempt(Some(failure.clone()));
-            let made = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+            let made = self.tried();
             let left = self.deadline().saturating_duration_since(Instant::now());
             match self.parts.retry.next(&failure, made, left, fastrand::f64()) {
                 Next::RetryIn(wait) => self.wait(failure, wait).await,
@@ -30,6 +31,12 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// The attempts that count as tries: one whose answer only does not fit was no bad luck.
+    fn tried(&self) -> u32 {
+        let tries = self.attempts.iter().filter(|attempt| !repair::is_unfit(attempt)).count();
+        u32::try_from(tries).unwrap_or(u32::MAX)
     }
 
     async fn wait(&self, failure: Failure, wait: Duration) {
@@ -45,7 +52,7 @@ impl Run {
         let first_delta = self.parts.timeouts.first_delta;
         let until = after(now, first_delta).min(self.deadline());
         let open = async {
-            let mut stream = self.provider.open(&self.plan.outgoing, number).await?;
+            let mut stream = self.provider.open(self.outgoing(), number).await?;
             loop {
                 match stream.next().await {
                     Some(Ok(Event::Alive)) => {}

@@ -1,9 +1,10 @@
 //! The one path of every call.
 //!
 //! ```text
-//! decide    options and configuration become a plan: the target, the request as it is sent   (decide.rs)
+//! decide    options, template and configuration become a plan: the target, the request as it is sent   (decide.rs)
 //! dispatch  attempts, each with its time limits, until the first delta; retries happen here  (dispatch.rs)
 //! pump      the rest of the answer goes to the reader, over a bounded channel                (pump.rs)
+//! repair    an answer that does not fit its schema is asked for once more                    (repair.rs)
 //! observe   one record of the call goes to the store before the reader sees the end          (record.rs)
 //! ```
 //!
@@ -15,10 +16,12 @@ mod decide;
 mod dispatch;
 mod pump;
 mod record;
+mod repair;
 mod run;
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,6 +40,8 @@ use crate::domain::settings::Timeouts;
 use crate::policy::model::{Catalog, ModelError};
 use crate::policy::price::PriceBook;
 use crate::policy::retry::RetryPolicy;
+use crate::policy::schema::AnswerSchema;
+use crate::policy::template::{self, TemplateError};
 use crate::provider::{ProviderError, Registry};
 use crate::store::{StoreError, Writer};
 use crate::telemetry::CallLog;
@@ -78,6 +83,10 @@ pub struct CallContext {
     pub origin: Origin,
     /// What its options change in the request.
     pub overrides: Arc<Overrides>,
+    /// What its template may use, beside the request itself.
+    pub variables: Map<String, Value>,
+    /// What the answer has to fit.
+    pub schema: Option<Arc<AnswerSchema>>,
     /// Whom the call is for.
     pub user: Option<String>,
     /// Labels; the last of a key counts.
@@ -131,8 +140,10 @@ pub struct Outcome {
     pub summary: CallSummary,
     /// The answer, as far as it came.
     pub completion: Option<Completion>,
-    /// Whether the record was written.
+    /// Whether the record was written, if there was to be one.
     pub recorded: Result<(), StoreError>,
+    /// Whether there was.
+    pub logged: bool,
 }
 
 /// Why a call was not made: nothing was sent, and nothing is on the books.
@@ -150,6 +161,9 @@ pub enum RefusedCall {
     /// An option made a request that makes no sense.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The template gives no text with these variables.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
 }
 
 /// Why there is no answer.
@@ -164,6 +178,21 @@ pub enum CallError {
     /// Its task ended without an outcome, which only a bug can bring about.
     #[error("the call was lost; this is a bug")]
     Lost,
+}
+
+impl CallContext {
+    /// Has the template, if there is one, make the request's prompt. Whether that can be done does not depend
+    /// on who will answer.
+    ///
+    /// # Errors
+    /// Says what the template lacks.
+    pub fn fill(&self, request: &mut ChatRequest) -> Result<(), TemplateError> {
+        let Some(template) = &self.overrides.template else { return Ok(()) };
+        if let Some(system) = &self.overrides.system {
+            request.set_system(system);
+        }
+        template::fill(template, &self.variables, request)
+    }
 }
 
 impl Outcome {

@@ -10,24 +10,42 @@ use crate::domain::event::{Delta, Event};
 use crate::domain::failure::{Failure, FailureKind};
 
 impl Run {
-    pub(super) async fn pump(self, mut live: Live, reader: mpsc::Sender<AnswerEvent>) {
-        let ending = loop {
-            match self.next_event(&mut live, &reader).await {
-                Ok(Event::Alive) => {}
-                Ok(Event::Delta(delta)) => {
-                    if let Err(failure) = self.forward(delta, &reader).await {
-                        break Ending::Part(live.stream.so_far(), failure);
-                    }
+    pub(super) async fn pump(mut self, live: Live, reader: mpsc::Sender<AnswerEvent>) {
+        let ending = match self.play(live, &reader).await {
+            Ending::Unfit(unfit) if self.holds_back() && unfit.violation.is_some() => {
+                match self.ask_again(*unfit, &reader).await {
+                    Ok(live) => self.play(live, &reader).await,
+                    Err(failure) => Ending::Nothing(failure),
                 }
-                Ok(Event::Done(completion)) => break Ending::Whole(completion),
-                Err(failure) => break Ending::Part(live.stream.so_far(), failure),
             }
+            ending => ending,
         };
-        // The connection ends here, before the record is written.
-        drop(live);
+        if matches!(ending, Ending::Whole(_)) {
+            for delta in std::mem::take(&mut self.held) {
+                // The answer is whole, whoever reads it.
+                let _ = self.forward(delta, &reader).await;
+            }
+        }
         let outcome = self.settle(ending).await;
         // A reader that has gone needs no end.
         let _ = reader.send(AnswerEvent::End(Box::new(outcome))).await;
+    }
+
+    /// One answer to its end, where the connection ends too.
+    async fn play(&mut self, mut live: Live, reader: &mpsc::Sender<AnswerEvent>) -> Ending {
+        loop {
+            match self.next_event(&mut live, reader).await {
+                Ok(Event::Alive) => {}
+                Ok(Event::Delta(delta)) if self.holds_back() => self.held.push(delta),
+                Ok(Event::Delta(delta)) => {
+                    if let Err(failure) = self.forward(delta, reader).await {
+                        return Ending::Part(live.stream.so_far(), failure);
+                    }
+                }
+                Ok(Event::Done(completion)) => return self.judge(completion),
+                Err(failure) => return Ending::Part(live.stream.so_far(), failure),
+            }
+        }
     }
 
     async fn next_event(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::run::{Ending, Run, millis};
-use super::{Notice, Outcome};
+use super::{Notice, Outcome, repair};
 use crate::domain::call::{Attempt, Call, CallFailure, CallSummary, Cost, CostStatus, Status};
 use crate::domain::event::Completion;
 use crate::domain::failure::{Failure, FailureKind};
@@ -14,19 +14,22 @@ use crate::policy::tokens;
 use crate::telemetry::LogEntry;
 
 /// Tokens, and how they are known.
-type KnownUsage = Option<(Usage, CostStatus)>;
+pub(super) type KnownUsage = Option<(Usage, CostStatus)>;
 
 impl Run {
     /// Puts the call on the books.
     pub(super) async fn settle(mut self, ending: Ending) -> Outcome {
-        let failure = match &ending {
-            Ending::Whole(_) => None,
-            Ending::Part(_, failure) | Ending::Nothing(failure) => Some(failure.clone()),
-        };
+        let failure = ending.failure().cloned();
         self.end_attempt(failure.clone());
         let status = status_of(&ending);
-        let (usage, completion) = self.usage(ending).await;
-        let cost = self.cost(usage, completion.as_ref());
+        let (known, mut completion) = self.usage(ending).await;
+        let mut cost = self.cost(known, completion.as_ref());
+        let mut usage = known.map(|(usage, _)| usage);
+        if let Some(repair) = self.repair.take() {
+            cost = repair::sum(repair.cost, cost);
+            usage = repair::sum_usage(repair.usage, usage);
+            completion = completion.or(Some(repair.rejected));
+        }
         let summary = CallSummary {
             id: self.id,
             started: self.started,
@@ -36,7 +39,7 @@ impl Run {
             tags: std::mem::take(&mut self.context.tags).into_iter().collect::<BTreeMap<_, _>>(),
             status,
             attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
-            usage: usage.map(|(usage, _)| usage),
+            usage,
             cost,
             latency_ms: millis(self.began.elapsed()),
             first_token_ms: self.first_token.map(millis),
@@ -45,22 +48,14 @@ impl Run {
         };
         let recorded = self.record(&summary, completion.as_ref()).await;
         self.log(&summary, completion.as_ref());
-        Outcome { summary, completion, recorded }
+        Outcome { summary, completion, recorded, logged: self.parts.store.is_some() }
     }
 
     /// The provider's usage; a count where it reports none; nothing where a count would be a guess.
     async fn usage(&self, ending: Ending) -> (KnownUsage, Option<Completion>) {
         match ending {
-            Ending::Whole(completion) => {
-                let usage = match completion.usage {
-                    Some(usage) => Some((usage, CostStatus::Exact)),
-                    None => self
-                        .count(completion_text(&completion))
-                        .await
-                        .map(|usage| (usage, CostStatus::Estimated)),
-                };
-                (usage, Some(*completion))
-            }
+            Ending::Whole(completion) => (self.whole_usage(&completion).await, Some(*completion)),
+            Ending::Unfit(unfit) => (self.whole_usage(&unfit.completion).await, Some(unfit.completion)),
             Ending::Part(completion, _) => {
                 let usage = match completion.as_ref().and_then(|completion| completion.usage) {
                     Some(usage) => Some(usage),
@@ -78,24 +73,28 @@ impl Run {
         }
     }
 
+    pub(super) async fn whole_usage(&self, completion: &Completion) -> KnownUsage {
+        if let Some(usage) = completion.usage {
+            return Some((usage, CostStatus::Exact));
+        }
+        let counted = self.count(completion_text(completion)).await?;
+        Some((counted, CostStatus::Estimated))
+    }
+
     /// Counts the request and `output`, off the thread that the other calls run on. Nothing if that fails:
     /// what cannot be counted is unknown, not free.
     async fn count(&self, output: String) -> Option<Usage> {
         let model = self.plan.target.model.clone();
-        let request = self.plan.outgoing.request.clone();
+        let request = self.outgoing().request.clone();
         let count = move || Usage {
-            input_tokens: tokens::count_input(
-                model.as_str(),
-                request.messages(),
-                request.body().get("tools"),
-            ),
+            input_tokens: tokens::count_input(model.as_str(), &request),
             output_tokens: tokens::count_text(model.as_str(), &output),
             ..Usage::default()
         };
         tokio::task::spawn_blocking(count).await.ok()
     }
 
-    fn cost(&self, usage: KnownUsage, completion: Option<&Completion>) -> Cost {
+    pub(super) fn cost(&self, usage: KnownUsage, completion: Option<&Completion>) -> Cost {
         match usage {
             Some((usage, status)) => {
                 let tier = completion.and_then(Completion::service_tier);
@@ -163,7 +162,7 @@ fn status_of(ending: &Ending) -> Status {
             Status::Cancelled
         }
         Ending::Part(..) => Status::Partial,
-        Ending::Nothing(_) => Status::Error,
+        Ending::Nothing(_) | Ending::Unfit(_) => Status::Error,
     }
 }
 

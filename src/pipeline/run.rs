@@ -7,11 +7,12 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::repair::{Repair, Unfit};
 use super::{Answer, CallContext, Outcome, Parts, Plan};
 use crate::domain::call::{Attempt, CallId};
-use crate::domain::event::{Completion, Event};
+use crate::domain::event::{Completion, Delta, Event};
 use crate::domain::failure::{Failure, FailureKind};
-use crate::provider::{EventStream, Provider};
+use crate::provider::{EventStream, Outgoing, Provider};
 
 /// Pieces of an answer that may wait for a slow reader before the provider is made to wait.
 const PIECES_AHEAD: usize = 64;
@@ -29,6 +30,10 @@ pub(super) struct Run {
     /// When the attempt that is under way began, and how long after the call.
     pub(super) under_way: Option<(Instant, Duration)>,
     pub(super) first_token: Option<Duration>,
+    /// Pieces that the reader gets once the answer is known to fit.
+    pub(super) held: Vec<Delta>,
+    /// Once a first answer did not fit: what became of it, and what is asked instead.
+    pub(super) repair: Option<Repair>,
 }
 
 /// What the task hands to the caller when the answer begins, or when it never will.
@@ -49,11 +54,18 @@ impl Run {
             attempts: Vec::with_capacity(1),
             under_way: None,
             first_token: None,
+            held: Vec::new(),
+            repair: None,
             parts,
             provider,
             plan,
             context,
         }
+    }
+
+    /// What is sent now.
+    pub(super) fn outgoing(&self) -> &Outgoing {
+        self.repair.as_ref().map_or(&self.plan.outgoing, |repair| &repair.outgoing)
     }
 
     /// The whole life of a call.
@@ -90,10 +102,22 @@ pub(super) struct Live {
 pub(super) enum Ending {
     /// With a whole answer.
     Whole(Box<Completion>),
+    /// With a whole answer that does not fit its schema.
+    Unfit(Box<Unfit>),
     /// After its first delta.
     Part(Option<Completion>, Failure),
     /// Before its first delta.
     Nothing(Failure),
+}
+
+impl Ending {
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Unfit(unfit) => Some(&unfit.failure),
+            Self::Part(_, failure) | Self::Nothing(failure) => Some(failure),
+        }
+    }
 }
 
 pub(super) fn cancelled() -> Failure {

@@ -5,5 +5,6 @@ pub mod mask;
 pub mod model;
 pub mod price;
 pub mod retry;
+pub mod schema;
 pub mod template;
 pub mod tokens;

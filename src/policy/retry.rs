@@ -50,7 +50,8 @@ pub fn advise(failure: &Failure) -> Advice {
     match failure.kind {
         FailureKind::Connect | FailureKind::Dropped | FailureKind::Timeout | FailureKind::Stream => TRANSIENT,
         FailureKind::BadResponse => Advice { retry: Retry::Once, ..TRANSIENT },
-        FailureKind::Cancelled => NEVER,
+        // Whether to ask for a better answer is not a question of luck: the pipeline asks once.
+        FailureKind::Schema | FailureKind::Cancelled => NEVER,
         FailureKind::Http => {
             let advice = advise_status(failure.status.unwrap_or(0), failure.code.as_deref());
             match failure.should_retry {
@@ -103,6 +104,7 @@ pub fn error_kind(failure: &Failure) -> ErrorKind {
         FailureKind::Timeout => ErrorKind::Timeout,
         FailureKind::Stream => ErrorKind::Stream,
         FailureKind::BadResponse => ErrorKind::BadResponse,
+        FailureKind::Schema => ErrorKind::Schema,
         FailureKind::Cancelled => ErrorKind::Cancelled,
         FailureKind::Http => match failure.status {
             Some(429) if failure.code.as_deref().is_some_and(is_exhausted) => ErrorKind::Quota,
@@ -249,6 +251,7 @@ mod tests {
             (http(403, None), No, OtherProvider, false),
             (of(FailureKind::Stream), Yes, Move, true),
             (of(FailureKind::BadResponse), Once, Move, true),
+            (of(FailureKind::Schema), No, Stay, false),
             (of(FailureKind::Cancelled), No, Stay, false),
         ];
         for (failure, retry, fallback, trips_breaker) in rows {

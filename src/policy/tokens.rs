@@ -2,13 +2,15 @@
 //! and 50 MB, so nothing here runs unless a count is asked for.
 //!
 //! A chat costs 3 tokens a message, the tokens of its role, name and content, 1 more for a name, and 3
-//! to prime the answer (OpenAI's cookbook, "How to count tokens with tiktoken"). Tool definitions and
-//! tool calls are counted as their JSON, an image as 765 tokens (one of 1024 × 1024 in full detail):
-//! both are estimates.
+//! to prime the answer (OpenAI's cookbook, "How to count tokens with tiktoken"). Tool definitions, tool
+//! calls and the schema of the answer are counted as their JSON, an image as 765 tokens (one of
+//! 1024 × 1024 in full detail), however large its data: all of them are estimates.
 
 use serde_json::Value;
 use tiktoken_rs::tokenizer::{Tokenizer, get_tokenizer};
 use tiktoken_rs::{CoreBPE, bpe_for_tokenizer, o200k_base_singleton};
+
+use crate::domain::request::ChatRequest;
 
 const PER_MESSAGE: u64 = 3;
 const PER_NAME: u64 = 1;
@@ -28,9 +30,25 @@ fn vocabulary(model: &str) -> &'static CoreBPE {
         .unwrap_or_else(o200k_base_singleton)
 }
 
-/// Whether the vocabulary of `model` is known: if not, counts are estimates.
-pub fn is_known(model: &str) -> bool {
-    get_tokenizer(model).is_some()
+/// Whether the count of a request for `model` is an estimate: its vocabulary is not known, or there is more
+/// than text in it.
+pub fn is_estimate(model: &str, request: &ChatRequest) -> bool {
+    let is_text = |content: &Value| match content {
+        Value::Array(parts) => parts.iter().all(|part| part["text"].is_string()),
+        _ => true,
+    };
+    let plain = |message: &Value| message.get("tool_calls").is_none() && is_text(&message["content"]);
+    get_tokenizer(model).is_none()
+        || tools(request).or(schema(request)).is_some()
+        || !request.messages().iter().all(plain)
+}
+
+fn tools(request: &ChatRequest) -> Option<&Value> {
+    request.body().get("tools")
+}
+
+fn schema(request: &ChatRequest) -> Option<&Value> {
+    request.body().get("response_format")?.get("json_schema")
 }
 
 /// Tokens of a text for `model`.
@@ -79,12 +97,13 @@ pub fn prefix<'a>(model: &str, text: &'a str, limit: u64) -> &'a str {
     &text[..ends[longest.saturating_sub(1)]]
 }
 
-/// Tokens of a request's input for `model`: its messages and its tool definitions.
-pub fn count_input(model: &str, messages: &[Value], tools: Option<&Value>) -> u64 {
+/// Tokens of a request's input for `model`: its messages, its tool definitions and its schema.
+pub fn count_input(model: &str, request: &ChatRequest) -> u64 {
     let vocabulary = vocabulary(model);
     let count = |text: &str| count(vocabulary, text);
-    let messages: u64 = messages.iter().map(|message| count_message(message, &count)).sum();
-    messages + tools.map_or(0, |tools| count(&tools.to_string())) + PRIMING
+    let messages: u64 = request.messages().iter().map(|message| count_message(message, &count)).sum();
+    let definitions = [tools(request), schema(request)].into_iter().flatten();
+    messages + definitions.map(|definition| count(&definition.to_string())).sum::<u64>() + PRIMING
 }
 
 fn count_message(message: &Value, count: &impl Fn(&str) -> u64) -> u64 {
@@ -116,11 +135,16 @@ mod tests {
 
     use super::*;
 
+    fn request(messages: impl Into<Value>) -> ChatRequest {
+        let Value::Object(body) = json!({ "messages": messages.into() }) else { panic!("not an object") };
+        ChatRequest::from_body(body).unwrap()
+    }
+
     /// The conversation and the count that OpenAI's cookbook gives for gpt-4o: 124 tokens.
     #[test]
     fn the_cookbook_example_counts_as_published() {
         let say = |name: &str, content: &str| json!({"role": "system", "name": name, "content": content});
-        let messages = [
+        let messages = vec![
             json!({"role": "system", "content": "You are a helpful, pattern-following assistant that translates corporate jargon into plain English."}),
             say("example_user", "New synergies will help drive top-line growth."),
             say("example_assistant", "Things working well together will increase revenue."),
@@ -131,8 +155,36 @@ mod tests {
             say("example_assistant", "Let's talk later when we're less busy about how to do better."),
             json!({"role": "user", "content": "This late pivot means we don't have time to boil the ocean for the client deliverable."}),
         ];
-        assert_eq!(count_input("gpt-4o", &messages, None), 124);
-        assert_eq!(count_input("gpt-4", &messages, None), 129);
+        let request = request(messages);
+        assert_eq!(count_input("gpt-4o", &request), 124);
+        assert_eq!(count_input("gpt-4", &request), 129);
+        assert!(!is_estimate("gpt-4o", &request) && is_estimate("no-such-model", &request));
+    }
+
+    #[test]
+    fn an_image_counts_the_same_whatever_its_data() {
+        let text = json!({"type": "text", "text": "what is it?"});
+        let image = |size| {
+            let url = format!("data:image/png;base64,{}", "A".repeat(size));
+            json!({"type": "image_url", "image_url": {"url": url}})
+        };
+        let with = |parts: Vec<Value>| request(json!([{"role": "user", "content": parts}]));
+        let (plain, small, large) =
+            (with(vec![text.clone()]), with(vec![image(10), text.clone()]), with(vec![image(100_000), text]));
+        assert_eq!(count_input("gpt-5", &small), count_input("gpt-5", &plain) + PER_IMAGE);
+        assert_eq!(count_input("gpt-5", &large), count_input("gpt-5", &small));
+        assert!(is_estimate("gpt-5", &small) && !is_estimate("gpt-5", &plain));
+    }
+
+    #[test]
+    fn a_schema_is_counted() {
+        let mut asked = ChatRequest::from_prompt("hi");
+        let plain = count_input("gpt-5", &asked);
+        asked.set(
+            "response_format",
+            json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}),
+        );
+        assert!(count_input("gpt-5", &asked) > plain && is_estimate("gpt-5", &asked));
     }
 
     #[test]
@@ -167,7 +219,7 @@ mod tests {
     fn odd_contents_count_without_panic() {
         for content in [json!(null), json!(5), json!([{"type": "image_url", "image_url": {}}, {}]), json!({})]
         {
-            assert!(count_input("sim", &[json!({"role": "user", "content": content})], None) >= PRIMING);
+            assert!(count_input("sim", &request(json!([{"role": "user", "content": content}]))) >= PRIMING);
         }
     }
 }

@@ -141,7 +141,7 @@ fn variables(request: &ChatRequest, model: &str) -> Value {
 fn completion(outgoing: &Outgoing, answer: &str, finish_reason: &str) -> Completion {
     let (request, model) = (&outgoing.request, outgoing.model.as_str());
     let usage = Usage {
-        input_tokens: tokens::count_input(model, request.messages(), request.body().get("tools")),
+        input_tokens: tokens::count_input(model, request),
         output_tokens: tokens::count_text(model, answer) * request.answers(),
         ..Usage::default()
     };

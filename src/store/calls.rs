@@ -1,4 +1,4 @@
-//! Calls, their attempts, tags and bodies.
+//! One call: its row, attempts, tags and bodies, on the way in and out.
 
 use std::collections::BTreeMap;
 
@@ -7,43 +7,52 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::bodies::{Packer, unpack};
+use super::bodies::{Packed, Packer, unpack};
 use super::error::StoreError;
 use super::reader::Reader;
 use super::spend::count;
 use crate::domain::call::{
-    Attempt, Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Origin, Status,
+    Attempt, Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Kept, Origin, Status,
 };
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::money::Money;
 use crate::domain::name::Target;
 use crate::domain::usage::Usage;
 
-/// Which calls to list, newest first.
-#[derive(Debug, Clone, Default)]
-pub struct CallSelection {
-    /// At most this many.
-    pub last: Option<u64>,
+/// A call, or its summary, as it lies in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored<T> {
+    /// Its place in the order in which calls were recorded.
+    pub seq: i64,
+    /// What was kept of its bodies.
+    pub bodies: Kept,
+    /// The call.
+    pub call: T,
 }
 
 /// What a prefix of an id leads to.
 #[derive(Debug)]
 pub enum CallLookup {
     /// Exactly one call.
-    Found(Box<Call>),
+    Found(Box<Stored<Call>>),
     /// None.
     Missing,
     /// Several, of which these are the newest.
     Ambiguous(Vec<CallId>),
 }
 
-const COLUMNS: &str = "seq, id, started_us, origin, provider, model, user, status, attempts,
+/// What [`summary_of`] reads.
+pub(super) const COLUMNS: &str = "seq, id, started_us, origin, provider, model, user, status, attempts,
     input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
     reasoning_tokens, audio_tokens, cost_nanos, cost_status, price_version, latency_ms,
-    first_token_ms, finish_reason, error_kind, error_status, error_message, error_retryable";
+    first_token_ms, finish_reason, error_kind, error_status, error_message, error_retryable,
+    bodies";
 
 pub(super) fn insert(connection: &Connection, packer: &mut Packer, call: &Call) -> rusqlite::Result<()> {
-    let seq = insert_summary(connection, &call.summary)?;
+    let packed = packer
+        .pack(&call.request, call.response.as_deref())
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let seq = insert_summary(connection, &call.summary, packed.kept)?;
     for (number, attempt) in (1_i64..).zip(&call.attempts) {
         insert_attempt(connection, seq, number, attempt)?;
     }
@@ -51,12 +60,12 @@ pub(super) fn insert(connection: &Connection, packer: &mut Packer, call: &Call) 
         let mut tag = connection.prepare_cached("INSERT INTO tags VALUES (?1, ?2, ?3)")?;
         tag.execute(params![seq, key, value])?;
     }
-    insert_bodies(connection, packer, seq, call)
+    insert_bodies(connection, seq, &packed)
 }
 
-fn insert_summary(connection: &Connection, call: &CallSummary) -> rusqlite::Result<i64> {
+fn insert_summary(connection: &Connection, call: &CallSummary, kept: Kept) -> rusqlite::Result<i64> {
     const INSERT: &str = "INSERT INTO calls VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-        ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)";
+        ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)";
     let tokens = |class: fn(&Usage) -> u64| call.usage.as_ref().map(class).map(count);
     let error = call.error.as_ref();
     connection.prepare_cached(INSERT)?.execute(params![
@@ -85,6 +94,7 @@ fn insert_summary(connection: &Connection, call: &CallSummary) -> rusqlite::Resu
         error.and_then(|error| error.status),
         error.map(|error| &error.message),
         error.map(|error| error.retryable),
+        kept.as_str(),
     ])?;
     Ok(connection.last_insert_rowid())
 }
@@ -107,34 +117,15 @@ fn insert_attempt(connection: &Connection, seq: i64, number: i64, attempt: &Atte
     Ok(())
 }
 
-fn insert_bodies(
-    connection: &Connection,
-    packer: &mut Packer,
-    seq: i64,
-    call: &Call,
-) -> rusqlite::Result<()> {
-    let mut pack = |body: &[u8]| {
-        packer.pack(body).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-    };
-    let request = pack(&call.request)?;
-    let response = call.response.as_deref().map(pack).transpose()?;
-    let mut insert = connection.prepare_cached("INSERT INTO bodies VALUES (?1, ?2, ?3)")?;
-    insert.execute(params![seq, request, response])?;
+fn insert_bodies(connection: &Connection, seq: i64, packed: &Packed) -> rusqlite::Result<()> {
+    if packed.kept != Kept::None {
+        let mut insert = connection.prepare_cached("INSERT INTO bodies VALUES (?1, ?2, ?3)")?;
+        insert.execute(params![seq, packed.request, packed.response])?;
+    }
     Ok(())
 }
 
 impl Reader {
-    /// The calls selected, newest first.
-    pub fn calls(&self, selection: &CallSelection) -> Result<Vec<CallSummary>, StoreError> {
-        let query = format!("SELECT {COLUMNS} FROM calls ORDER BY id DESC LIMIT ?1");
-        let limit = selection.last.map_or(-1, count);
-        self.read(|connection| {
-            let mut query = connection.prepare(&query)?;
-            let rows = query.query_map([limit], |row| with_tags(connection, row))?;
-            rows.map(|row| row.map(|(_, summary)| summary)).collect()
-        })
-    }
-
     /// The call whose id begins with `prefix` (hexadecimal, hyphens as in the id or left out).
     pub fn call(&self, prefix: &str) -> Result<CallLookup, StoreError> {
         const QUERY: &str = "SELECT id FROM calls WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 5";
@@ -146,10 +137,16 @@ impl Reader {
             let ids = query.query_map([&low[..], &high[..]], |row| row.get(0))?;
             match ids.collect::<rusqlite::Result<Vec<CallId>>>()?.as_slice() {
                 [] => Ok(CallLookup::Missing),
-                [id] => whole_call(connection, *id).map(|call| CallLookup::Found(Box::new(call))),
+                [id] => Ok(whole_call(connection, *id)?
+                    .map_or(CallLookup::Missing, |call| CallLookup::Found(Box::new(call)))),
                 several => Ok(CallLookup::Ambiguous(several.to_vec())),
             }
         })
+    }
+
+    /// All of a call, unless it has been deleted.
+    pub fn whole(&self, id: CallId) -> Result<Option<Stored<Call>>, StoreError> {
+        self.read(|connection| whole_call(connection, id))
     }
 }
 
@@ -164,18 +161,23 @@ fn id_range(prefix: &str) -> Option<([u8; 16], [u8; 16])> {
     Some((id(&format!("{digits:0<32}"))?, id(&format!("{digits:f<32}"))?))
 }
 
-fn whole_call(connection: &Connection, id: CallId) -> rusqlite::Result<Call> {
+/// Reads a call in one transaction, so that its parts belong together.
+fn whole_call(connection: &Connection, id: CallId) -> rusqlite::Result<Option<Stored<Call>>> {
     let query = format!("SELECT {COLUMNS} FROM calls WHERE id = ?1");
-    let row = |row: &Row<'_>| with_tags(connection, row);
-    let (seq, summary) = connection.query_row(&query, [id.0.as_bytes()], row)?;
-    let bodies: Option<(Body, Option<Body>)> = connection
-        .query_row("SELECT request, response FROM bodies WHERE call = ?1", [seq], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+    let transaction = connection.unchecked_transaction()?;
+    let row = |row: &Row<'_>| with_tags(&transaction, row);
+    let found = transaction.prepare_cached(&query)?.query_row([id.0.as_bytes()], row).optional()?;
+    let Some(Stored { seq, bodies, call: summary }) = found else {
+        return Ok(None);
+    };
+    let packed: Option<(Body, Option<Body>)> = transaction
+        .prepare_cached("SELECT request, response FROM bodies WHERE call = ?1")?
+        .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let (request, response) = bodies
+    let (request, response) = packed
         .map_or((Vec::new(), None), |(request, response)| (request.0, response.map(|response| response.0)));
-    Ok(Call { summary, attempts: attempts(connection, seq)?, request, response })
+    let attempts = attempts(&transaction, seq)?;
+    Ok(Some(Stored { seq, bodies, call: Call { summary, attempts, request, response } }))
 }
 
 /// A packed body, unpacked on the way out.
@@ -206,7 +208,7 @@ impl<T: std::str::FromStr<Err = String>> FromSql for Word<T> {
 fn attempts(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Attempt>> {
     const QUERY: &str = "SELECT provider, model, offset_ms, duration_ms, failure_kind, status, code, message
         FROM attempts WHERE call = ?1 ORDER BY number";
-    connection.prepare(QUERY)?.query_map([seq], attempt_of)?.collect()
+    connection.prepare_cached(QUERY)?.query_map([seq], attempt_of)?.collect()
 }
 
 fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
@@ -227,16 +229,17 @@ fn target_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Target> {
     Ok(Target { provider: provider.into(), model: model.into() })
 }
 
-fn with_tags(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(i64, CallSummary)> {
-    let (seq, mut summary) = summary_of(row)?;
+/// A row of `COLUMNS`, and the tags that go with it.
+pub(super) fn with_tags(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>> {
+    let mut stored = summary_of(row)?;
     let mut query = connection.prepare_cached("SELECT key, value FROM tags WHERE call = ?1")?;
-    let tags = query.query_map([seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    summary.tags = tags.collect::<rusqlite::Result<BTreeMap<String, String>>>()?;
-    Ok((seq, summary))
+    let tags = query.query_map([stored.seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    stored.call.tags = tags.collect::<rusqlite::Result<BTreeMap<String, String>>>()?;
+    Ok(stored)
 }
 
 /// A row of `COLUMNS`, in their order.
-fn summary_of(row: &Row<'_>) -> rusqlite::Result<(i64, CallSummary)> {
+fn summary_of(row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>> {
     let started: i64 = row.get(2)?;
     let summary = CallSummary {
         id: row.get(1)?,
@@ -258,7 +261,7 @@ fn summary_of(row: &Row<'_>) -> rusqlite::Result<(i64, CallSummary)> {
         finish_reason: row.get(21)?,
         error: error_of(row)?,
     };
-    Ok((row.get(0)?, summary))
+    Ok(Stored { seq: row.get(0)?, bodies: row.get::<_, Word<Kept>>(26)?.0, call: summary })
 }
 
 fn usage_of(row: &Row<'_>) -> rusqlite::Result<Option<Usage>> {

@@ -7,7 +7,8 @@
 //! them after the commit. Reads ([`Reader`]) have a connection of their own and short transactions.
 //! Writing transactions are `BEGIN IMMEDIATE`, always: one that starts by reading and then writes fails
 //! at once when a neighbour wrote in between. A busy neighbour is waited for with jittered retries,
-//! because SQLite's own busy handler lets some waiters starve.
+//! because SQLite's own busy handler lets some waiters starve. A [`Pruner`], which deletes what is old,
+//! writes in short transactions of its own.
 //!
 //! # What survives
 //! WAL with `synchronous=NORMAL`: a killed process loses nothing that was committed; a power cut may
@@ -21,15 +22,21 @@ mod bodies;
 mod calls;
 mod error;
 mod file;
+mod listing;
 mod open;
+mod prune;
 mod reader;
 mod spend;
+mod stats;
 mod wait;
 mod writer;
 
-pub use calls::{CallLookup, CallSelection};
+pub use calls::{CallLookup, Stored};
 pub use error::StoreError;
+pub use listing::Page;
+pub use prune::{Prune, Pruned, Pruner, Vacuum};
 pub use reader::Reader;
 pub use spend::Spend;
+pub use stats::{StoreStats, TableStats};
 pub use wait::Patience;
 pub use writer::Writer;

@@ -90,8 +90,9 @@ impl Patience {
     }
 }
 
+/// Does nothing, for other processes to go on.
 #[expect(clippy::disallowed_methods, reason = "SQLite has no way to wait for another process's lock")]
-fn pause(time: Duration) {
+pub(super) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -14,11 +15,18 @@ use super::bodies::Packer;
 use super::error::StoreError;
 use super::open::{connect, probe_writing};
 use super::wait::Patience;
-use super::{calls, spend};
+use super::{calls, prune, spend};
 use crate::domain::call::Call;
+use crate::domain::settings::{StoreSettings, Synchronous};
 
 /// The longest a job waits for others to join its transaction.
 const GROUP: Duration = Duration::from_millis(5);
+
+/// How many old calls go when a store is opened, so that no run is slow, …
+const FORGET_AT_ONCE: u32 = 200;
+
+/// … and with each call that is recorded, so that what comes in a day can go in a day.
+const FORGET_ON_THE_WAY: u32 = 2;
 
 /// A handle on the owner thread.
 #[derive(Debug)]
@@ -33,6 +41,14 @@ pub struct Writer {
 struct Desk {
     connection: Connection,
     packer: Packer,
+    /// Calls that began before then are to go.
+    forget: Option<DateTime<Utc>>,
+}
+
+impl Desk {
+    fn tidy(&self, calls: u32) -> rusqlite::Result<()> {
+        self.forget.map_or(Ok(()), |before| prune::delete_oldest(&self.connection, before, calls).map(drop))
+    }
 }
 
 type Work = Box<dyn FnOnce(&mut Desk) -> rusqlite::Result<()> + Send>;
@@ -48,20 +64,28 @@ impl Writer {
     /// # Errors
     /// Whatever would keep a call from being recorded: better now than when the call is paid for.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::open_with(path, Arc::default())
+        Self::open_with(path, &StoreSettings::default(), Arc::default())
     }
 
-    /// As [`Writer::open`], for those who want to hear of its waits, or to cut them short, from the start:
-    /// opening may already have to wait for other processes.
+    /// As [`Writer::open`], with settings (what is kept of bodies, what a commit waits for), and for those who
+    /// want to hear of its waits, or to cut them short, from the start: opening may already have to wait for
+    /// other processes.
     ///
     /// # Errors
     /// As for [`Writer::open`].
-    pub fn open_with(path: &Path, patience: Arc<Patience>) -> Result<Self, StoreError> {
+    pub fn open_with(
+        path: &Path,
+        settings: &StoreSettings,
+        patience: Arc<Patience>,
+    ) -> Result<Self, StoreError> {
         let connection = connect(path, &patience)?;
+        if settings.synchronous == Synchronous::Full {
+            patience.until_free(path, || connection.pragma_update(None, "synchronous", "FULL"))?;
+        }
         probe_writing(&connection, path, &patience)?;
         let failed =
             |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
-        let desk = Desk { connection, packer: Packer::default() };
+        let desk = Desk { connection, packer: Packer::new(settings), forget: None };
         let (jobs, queue) = channel();
         let (path, longest) = (path.to_owned(), GROUP);
         let owner = Owner { desk, queue, path: path.clone(), patience: Arc::clone(&patience), longest };
@@ -90,9 +114,21 @@ impl Writer {
     pub async fn record(&self, call: Call) -> Result<(), StoreError> {
         self.submit(Box::new(move |desk| {
             calls::insert(&desk.connection, &mut desk.packer, &call)?;
-            spend::add(&desk.connection, &call.summary)
+            spend::add(&desk.connection, &call.summary)?;
+            desk.tidy(FORGET_ON_THE_WAY)
         }))
         .await
+    }
+
+    /// Deletes calls that began before then: some now, the others bit by bit as calls are recorded. What was
+    /// spent stays on record. Returns at once.
+    pub fn forget(&self, before: DateTime<Utc>) {
+        let work: Work = Box::new(move |desk| {
+            desk.forget = Some(before);
+            desk.tidy(FORGET_AT_ONCE)
+        });
+        // Nobody waits for it, and where the writer has ended, whoever records a call hears of that.
+        let _ = self.jobs.send(Job { work, reply: oneshot::channel().0 });
     }
 
     /// Waits for the owner thread to end its work and close the store.
@@ -227,7 +263,7 @@ mod tests {
             let connection = connect(&path, &patience).unwrap();
             connection.execute_batch("CREATE TABLE written (job INTEGER, body BLOB)").unwrap();
             let (jobs, queue) = channel();
-            let desk = Desk { connection, packer: Packer::default() };
+            let desk = Desk { connection, packer: Packer::new(&StoreSettings::default()), forget: None };
             let patience = Arc::new(patience);
             Self { owner: Owner { desk, queue, path, patience, longest: GROUP }, jobs, folder }
         }

@@ -17,6 +17,7 @@ mod docs;
 mod help;
 mod hostile;
 mod path;
+mod readme;
 mod shell;
 mod store;
 mod support;

@@ -15,6 +15,7 @@ use super::quote;
 use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
 use crate::cli::progress::Progress;
+use crate::cli::session::Session;
 use crate::cli::signals::heeding;
 use crate::cli::ui::{Ui, seconds, thousands};
 use crate::cli::{exit, format, limits, out, session};
@@ -31,7 +32,7 @@ use crate::pipeline::{CallContext, Pipeline};
 ///
 /// A .txt file has a prompt a line. In a .jsonl file a line is a JSON string, {"prompt": …}, {"messages": […]}
 /// with any other request fields, or a line of OpenAI's Batch API; `id`, `user`, `tags` and `model` of a line
-/// are used. Every line is checked before any call is made.
+/// are used. With a template (-t) the keys of a line are its variables, and it needs no prompt. Every line is checked before any call is made.
 #[derive(Debug, Args)]
 #[command(before_long_help = "Examples:\n  \
     llmops batch prompts.txt -o answers.jsonl\n  \
@@ -80,12 +81,15 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
         InputFormat::Txt => LineFormat::Txt,
         InputFormat::Jsonl => LineFormat::Jsonl,
     });
-    let sources = args.files.iter().map(|path| Source::new(path, format)).collect::<Result<Vec<_>, _>>()?;
+    let templated = args.call.template.is_some();
+    let sources = args.files.iter().map(|path| Source::new(path, format, templated));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
     check_files(args)?;
-    let context = session::context(Origin::Batch, &args.call, ui, CancellationToken::new())?;
-    let checked = input::check(&sources, args.limit)?;
-    let pipeline = session::pipeline(global, &args.call, ui)?;
-    note_unused(ui, &checked.unused);
+    let session = Session::new(global)?;
+    let context = session::context(Origin::Batch, &args.call, &session, ui, CancellationToken::new())?;
+    let checked = input::check(&sources, args.limit, &context)?;
+    let pipeline = session::pipeline(session, global, &args.call, ui)?;
+    note_unused(ui, &checked.unused, templated);
     if args.call.dry_run {
         return dry_run(ui, &pipeline, &context, sources, args);
     }
@@ -185,13 +189,18 @@ fn check_models(pipeline: &Pipeline, context: &CallContext, checked: &Checked) -
     Ok(())
 }
 
-fn note_unused(ui: &Ui, unused: &BTreeSet<String>) {
+fn note_unused(ui: &Ui, unused: &BTreeSet<String>, templated: bool) {
     if !unused.is_empty() {
         let keys: Vec<String> = unused.iter().map(|key| format!("`{key}`")).collect();
-        ui.note(&format!(
-            "note: keys beside `prompt` that nothing uses: {} (request fields go beside `messages`, or into --param)",
-            keys.join(", ")
-        ));
+        let keys = keys.join(", ");
+        ui.note(&if templated {
+            format!("note: keys that the template does not use: {keys}")
+        } else {
+            format!(
+                "note: keys beside `prompt` that nothing uses: {keys} (request fields go beside `messages`, or \
+                 into --param; variables need a template, -t)"
+            )
+        });
     }
 }
 
@@ -213,7 +222,8 @@ fn dry_run(
         let line = line?;
         let place = line.place;
         let item = line.item.map_err(|reason| input::InputError::Line { place, reason })?;
-        let plan = pipeline.plan(item.request, context)?;
+        let (request, context) = item.into_call(context.clone());
+        let plan = pipeline.plan(request, &context)?;
         quote.add(pipeline, &plan);
     }
     quote::show(ui, quote, args.format)?;

@@ -9,6 +9,7 @@ use super::question::{Asked, QuestionArgs};
 use super::{question, quote};
 use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
+use crate::cli::session::Session;
 use crate::cli::signals::heeding;
 use crate::cli::ui::Ui;
 use crate::cli::{format, out, session};
@@ -25,6 +26,8 @@ use crate::pipeline::{CallContext, Outcome, Pipeline};
     llmops chat 'Why is the sky blue?'\n  \
     git diff | llmops chat 'Write a commit message.'\n  \
     llmops chat -m sim/echo --format json 'Hello!'\n  \
+    llmops chat -f letter.txt 'Is anything missing?'\n  \
+    llmops chat -t review.j2 --var language=Rust < main.rs\n  \
     llmops chat --dry-run < letter.txt")]
 pub(in crate::cli) struct ChatArgs {
     #[command(flatten)]
@@ -45,9 +48,10 @@ pub(in crate::cli) enum ChatFormat {
 }
 
 pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let request = question::request(ui, &args.question)?;
-    let context = session::context(Origin::Chat, &args.call, ui, CancellationToken::new())?;
-    let pipeline = session::pipeline(global, &args.call, ui)?;
+    let request = question::request(ui, &args.question, args.call.template.is_some())?;
+    let session = Session::new(global)?;
+    let context = session::context(Origin::Chat, &args.call, &session, ui, CancellationToken::new())?;
+    let pipeline = session::pipeline(session, global, &args.call, ui)?;
     if args.call.dry_run {
         let form = match args.format {
             ChatFormat::Text => ListFormat::Table,

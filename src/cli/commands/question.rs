@@ -1,6 +1,7 @@
 //! What `chat` and `stream` have in common: the question, and what is said when its call has ended.
 
 use std::io::{self, ErrorKind, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use crate::cli::error::CliError;
 use crate::cli::exit;
 use crate::cli::ui::{Ui, stdin_is_terminal};
 use crate::domain::money::Money;
-use crate::domain::request::ChatRequest;
+use crate::domain::request::{ChatRequest, text_part};
+use crate::ops::material;
 use crate::pipeline::{CallError, Outcome};
 
 #[derive(Debug, Args)]
@@ -19,6 +21,9 @@ pub(in crate::cli) struct QuestionArgs {
     /// The question
     #[arg(value_name = "QUESTION")]
     pub(in crate::cli) text: Option<String>,
+    /// Attach a file: text, or an image (PNG, JPEG, GIF, WebP)
+    #[arg(short, long, value_name = "FILE")]
+    pub(in crate::cli) file: Vec<PathBuf>,
     /// Leave standard input alone
     #[arg(short, long)]
     pub(in crate::cli) no_stdin: bool,
@@ -27,11 +32,19 @@ pub(in crate::cli) struct QuestionArgs {
 /// Whoever waits this long for the end of standard input may not know that it is read.
 const LONG_READ: Duration = Duration::from_secs(3);
 
-/// The request for a question: piped standard input comes first, then the question.
-pub(super) fn request(ui: &Arc<Ui>, question: &QuestionArgs) -> Result<ChatRequest, CliError> {
+/// The request for a question: attached files come first, then piped standard input, then the question. A
+/// template may do without the last two.
+pub(super) fn request(
+    ui: &Arc<Ui>,
+    question: &QuestionArgs,
+    templated: bool,
+) -> Result<ChatRequest, CliError> {
+    let files = question.file.iter().map(|path| material::attachment(path));
+    let mut parts = files.collect::<Result<Vec<_>, _>>()?;
     let piped = if question.no_stdin || stdin_is_terminal() { String::new() } else { read_stdin(ui)? };
     let question = question.text.as_deref().unwrap_or_default().trim();
     let prompt = match (piped.trim().is_empty(), question.is_empty()) {
+        (true, true) if templated => String::new(),
         (true, true) => {
             return Err(CliError::usage("there is no question", "write it after the command, or pipe it in"));
         }
@@ -39,7 +52,11 @@ pub(super) fn request(ui: &Arc<Ui>, question: &QuestionArgs) -> Result<ChatReque
         (false, true) => piped,
         (false, false) => format!("{}\n\n{question}", piped.trim_end()),
     };
-    Ok(ChatRequest::from_prompt(prompt))
+    if parts.is_empty() {
+        return Ok(ChatRequest::from_prompt(prompt));
+    }
+    parts.push(text_part(prompt));
+    Ok(ChatRequest::from_parts(parts))
 }
 
 fn read_stdin(ui: &Arc<Ui>) -> Result<String, CliError> {

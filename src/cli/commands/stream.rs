@@ -11,6 +11,7 @@ use super::question::{Asked, QuestionArgs};
 use super::{question, quote};
 use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
+use crate::cli::session::Session;
 use crate::cli::signals::heeding;
 use crate::cli::ui::Ui;
 use crate::cli::{format, out, session};
@@ -48,9 +49,10 @@ pub(in crate::cli) enum StreamFormat {
 }
 
 pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let request = question::request(ui, &args.question)?;
-    let context = session::context(Origin::Stream, &args.call, ui, CancellationToken::new())?;
-    let pipeline = session::pipeline(global, &args.call, ui)?;
+    let request = question::request(ui, &args.question, args.call.template.is_some())?;
+    let session = Session::new(global)?;
+    let context = session::context(Origin::Stream, &args.call, &session, ui, CancellationToken::new())?;
+    let pipeline = session::pipeline(session, global, &args.call, ui)?;
     if args.call.dry_run {
         let form = match args.format {
             StreamFormat::Text => ListFormat::Table,

@@ -14,9 +14,10 @@ use clap_complete::{ArgValueCompleter, CompletionCandidate, PathCompleter};
 use crate::cli::session::Session;
 use crate::config::Options;
 use crate::domain::call::CallSummary;
+use crate::domain::filter::CallFilter;
 use crate::ops::models::models;
 use crate::pipeline::Clock;
-use crate::store::{CallSelection, Reader};
+use crate::store::{Page, Reader};
 
 /// Calls further back are not looked at.
 const NEWEST: u64 = 50;
@@ -49,7 +50,8 @@ impl Line {
     /// The newest calls.
     fn calls(&self) -> Option<Vec<CallSummary>> {
         let store = Reader::as_it_is(&self.session()?.store_file().ok()?.0)?;
-        store.calls(&CallSelection { last: Some(NEWEST) }).ok()
+        let page = store.page(&CallFilter::default(), Page::Before(None), NEWEST).ok()?;
+        Some(page.into_iter().map(|stored| stored.call).collect())
     }
 }
 
@@ -84,6 +86,7 @@ fn source(arg: &Arg) -> Option<Source> {
     let name = arg.get_value_names().and_then(|names| names.first());
     match (arg.get_id().as_str(), name?.as_str()) {
         ("tag", _) => Some(|line, _| Some(tags(&line.calls()?))),
+        ("user", _) => Some(|line, _| Some(users(&line.calls()?))),
         ("template", _) => Some(|line, _| Some(templates(&line.session()?))),
         (_, "MODEL") => Some(|line, current| Some(model_names(&line.session()?, current))),
         (_, "PROVIDER") => Some(|line, _| Some(providers(&line.session()?))),
@@ -139,6 +142,11 @@ fn calls(newest: &[CallSummary]) -> Vec<Value> {
         (call.id.to_string(), Some(help))
     };
     newest.iter().map(value).collect()
+}
+
+fn users(newest: &[CallSummary]) -> Vec<Value> {
+    let users: BTreeSet<&String> = newest.iter().filter_map(|call| call.user.as_ref()).collect();
+    users.into_iter().map(|user| (user.clone(), None)).collect()
 }
 
 fn tags(newest: &[CallSummary]) -> Vec<Value> {

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::item::{Item, LineError, LineFormat, parse};
+use super::item::{Item, LineError, LineFormat, OWN_KEYS, parse};
+use crate::pipeline::CallContext;
+use crate::policy::template::{self, PROMPT, TemplateError};
 
 /// Lines that may wait to be sent, beyond those in flight.
 const LINES_AHEAD: usize = 256;
@@ -25,6 +27,8 @@ pub struct Source {
     path: Option<PathBuf>,
     format: Option<LineFormat>,
     rereadable: bool,
+    /// Whether a template makes the prompts.
+    templated: bool,
 }
 
 /// One line of input.
@@ -61,6 +65,9 @@ pub enum InputError {
         /// What is wrong.
         reason: LineError,
     },
+    /// The template is none.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// There is nothing to do.
     #[error("no prompts in {0}")]
     Empty(String),
@@ -79,9 +86,9 @@ pub struct Checked {
 
 impl Source {
     /// A file, or standard input for `-`.
-    pub fn new(path: &Path, format: Option<LineFormat>) -> Result<Self, InputError> {
+    pub fn new(path: &Path, format: Option<LineFormat>, templated: bool) -> Result<Self, InputError> {
         if path == Path::new("-") {
-            return Ok(Self { name: "stdin".into(), path: None, format, rereadable: false });
+            return Ok(Self { name: "stdin".into(), path: None, format, rereadable: false, templated });
         }
         let name = path.display().to_string();
         let kind = path.metadata().map_err(|error| read_error(&name, &error))?;
@@ -98,7 +105,7 @@ impl Source {
         if format.is_none() && rereadable {
             return Err(InputError::Format(name));
         }
-        Ok(Self { name, path: Some(path.to_owned()), format, rereadable })
+        Ok(Self { name, path: Some(path.to_owned()), format, rereadable, templated })
     }
 
     fn open(&self) -> Result<Lines, InputError> {
@@ -109,7 +116,14 @@ impl Source {
                 Box::new(BufReader::with_capacity(64 << 10, file))
             }
         };
-        Ok(Lines { reader, name: self.name.clone(), format: self.format, number: 0, buffer: Vec::new() })
+        Ok(Lines {
+            reader,
+            name: self.name.clone(),
+            format: self.format,
+            templated: self.templated,
+            number: 0,
+            buffer: Vec::new(),
+        })
     }
 }
 
@@ -123,6 +137,7 @@ struct Lines {
     name: String,
     /// Found by the first line where nothing else tells: JSON begins with `{` or `"`.
     format: Option<LineFormat>,
+    templated: bool,
     number: u64,
     buffer: Vec<u8>,
 }
@@ -150,7 +165,7 @@ impl Iterator for Lines {
             let sniffed =
                 if matches!(line.first(), Some(b'{' | b'"')) { LineFormat::Jsonl } else { LineFormat::Txt };
             let format = *self.format.get_or_insert(sniffed);
-            let item = parse(line, format);
+            let item = parse(line, format, self.templated);
             return Some(Ok(Line { place, item }));
         }
     }
@@ -163,10 +178,16 @@ fn trim(line: &[u8], first: bool) -> &[u8] {
     if first { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line }
 }
 
-/// Reads every file through, and stops at the first line that is not an item.
-pub fn check(sources: &[Source], limit: Option<u64>) -> Result<Checked, InputError> {
+/// Reads every file through, and stops at the first line that is not an item, or of which the template in
+/// `context` makes no text.
+pub fn check(sources: &[Source], limit: Option<u64>, context: &CallContext) -> Result<Checked, InputError> {
     let mut checked = Checked::default();
     let mut total = 0;
+    let used = context.overrides.template.as_ref().map(template::variables).transpose()?;
+    let is_used = |key: &str| match &used {
+        Some(used) => used.contains(key) || OWN_KEYS.contains(&key) || key == PROMPT,
+        None => false,
+    };
     for source in sources.iter().filter(|source| source.rereadable) {
         for line in source.open()? {
             if limit.is_some_and(|limit| total >= limit) {
@@ -174,8 +195,13 @@ pub fn check(sources: &[Source], limit: Option<u64>) -> Result<Checked, InputErr
             }
             let Line { place, item } = line?;
             let item = item.map_err(|reason| InputError::Line { place: place.clone(), reason })?;
-            checked.models.entry(item.request.model().map(str::to_owned)).or_insert(place);
-            checked.unused.extend(item.unused);
+            checked.unused.extend(item.variables.keys().filter(|key| !is_used(key)).cloned());
+            checked.models.entry(item.request.model().map(str::to_owned)).or_insert_with(|| place.clone());
+            if used.is_some() {
+                let (mut request, context) = item.into_call(context.clone());
+                let filled = context.fill(&mut request);
+                filled.map_err(|reason| InputError::Line { place, reason: reason.into() })?;
+            }
             total += 1;
         }
     }

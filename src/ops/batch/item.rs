@@ -6,6 +6,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::domain::request::{ChatRequest, RequestError};
+use crate::pipeline::CallContext;
+use crate::policy::template::{PROMPT, TemplateError};
 
 /// How lines are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +29,12 @@ pub struct Item {
     pub tags: BTreeMap<String, String>,
     /// What to send.
     pub request: ChatRequest,
-    /// Keys beside a `prompt` that nothing uses.
-    pub unused: Vec<String>,
+    /// What a template may use: the keys beside a `prompt`, or all where there is neither that nor messages.
+    pub variables: Map<String, Value>,
 }
+
+/// Keys of a line that are used without a template too.
+pub const OWN_KEYS: [&str; 5] = ["id", "custom_id", "user", "tags", "model"];
 
 /// Why a line is not an item.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,25 +76,38 @@ pub enum LineError {
     /// More than a request can be.
     #[error("longer than {0} MiB")]
     TooLong(u64),
+    /// A line of which the template makes no text.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// Not text.
     #[error("not valid UTF-8 at byte {0} of the line")]
     Utf8(usize),
 }
 
-/// Makes an item of a line, which is not blank.
-pub fn parse(line: &[u8], format: LineFormat) -> Result<Item, LineError> {
-    let text = std::str::from_utf8(line).map_err(|error| LineError::Utf8(error.valid_up_to() + 1))?;
-    match format {
-        LineFormat::Txt => Ok(prompt_item(text)),
-        LineFormat::Jsonl => parse_json(text),
+impl Item {
+    /// The item's request, and its context within that of all items: whatever the line says comes first.
+    pub fn into_call(self, mut context: CallContext) -> (ChatRequest, CallContext) {
+        context.user = self.user.or(context.user);
+        context.tags.extend(self.tags);
+        context.variables.extend(self.variables);
+        (self.request, context)
     }
 }
 
-fn parse_json(text: &str) -> Result<Item, LineError> {
+/// Makes an item of a line, which is not blank. With a template it may be nothing but variables.
+pub fn parse(line: &[u8], format: LineFormat, templated: bool) -> Result<Item, LineError> {
+    let text = std::str::from_utf8(line).map_err(|error| LineError::Utf8(error.valid_up_to() + 1))?;
+    match format {
+        LineFormat::Txt => Ok(prompt_item(text)),
+        LineFormat::Jsonl => parse_json(text, templated),
+    }
+}
+
+fn parse_json(text: &str, templated: bool) -> Result<Item, LineError> {
     match serde_json::from_str(text).map_err(|error| json_error(&error))? {
         Value::String(prompt) if prompt.trim().is_empty() => Err(LineError::Empty),
         Value::String(prompt) => Ok(prompt_item(&prompt)),
-        Value::Object(line) => parse_object(line),
+        Value::Object(line) => parse_object(line, templated),
         other => Err(LineError::Kind(kind_of(&other))),
     }
 }
@@ -111,17 +129,21 @@ fn json_error(error: &serde_json::Error) -> LineError {
     LineError::Json { reason, column: error.column() }
 }
 
-fn parse_object(mut line: Map<String, Value>) -> Result<Item, LineError> {
+fn parse_object(mut line: Map<String, Value>, templated: bool) -> Result<Item, LineError> {
+    let all = templated.then(|| line.clone());
     let id = take_string(&mut line, "id")?.or(take_string(&mut line, "custom_id")?);
     let tags = take_tags(&mut line)?;
-    let mut item = match (line.remove("prompt"), line.contains_key("messages"), line.contains_key("body")) {
+    // A text called `body` is a variable.
+    let has_body = line.get("body").is_some_and(|body| body.is_object() || !templated);
+    let prompt = line.shift_remove(PROMPT);
+    let mut item = match (prompt, line.contains_key("messages"), has_body) {
         (Some(_), true, _) => return Err(LineError::Both("prompt", "messages")),
         (Some(_), _, true) => return Err(LineError::Both("prompt", "body")),
         (None, true, true) => return Err(LineError::Both("messages", "body")),
-        (Some(prompt), false, false) => prompt_object(prompt, line)?,
         (None, true, false) => body_item(line)?,
         (None, false, true) => batch_line(line)?,
-        (None, false, false) => return Err(LineError::Nothing),
+        (None, false, false) if !templated => return Err(LineError::Nothing),
+        (prompt, false, false) => prompt_object(prompt, line, all)?,
     };
     item.id = id;
     item.tags.extend(tags);
@@ -134,24 +156,29 @@ fn prompt_item(prompt: &str) -> Item {
         user: None,
         tags: BTreeMap::new(),
         request: ChatRequest::from_prompt(prompt),
-        unused: Vec::new(),
+        variables: Map::new(),
     }
 }
 
-/// `{"prompt": …}`: beside the prompt only what concerns the line; all else is for templates.
-fn prompt_object(prompt: Value, mut line: Map<String, Value>) -> Result<Item, LineError> {
-    let Value::String(prompt) = prompt else {
-        return Err(LineError::WrongType { field: "prompt", expected: "a string" });
+/// `{"prompt": …}`: beside the prompt only what concerns the line; all else is for templates, which see the
+/// whole line.
+fn prompt_object(
+    prompt: Option<Value>,
+    mut line: Map<String, Value>,
+    all: Option<Map<String, Value>>,
+) -> Result<Item, LineError> {
+    let prompt = match prompt {
+        None => String::new(),
+        Some(Value::String(prompt)) if prompt.trim().is_empty() => return Err(LineError::Empty),
+        Some(Value::String(prompt)) => prompt,
+        Some(_) => return Err(LineError::WrongType { field: "prompt", expected: "a string" }),
     };
-    if prompt.trim().is_empty() {
-        return Err(LineError::Empty);
-    }
     let mut item = prompt_item(&prompt);
     item.user = take_string(&mut line, "user")?;
     if let Some(model) = take_string(&mut line, "model")? {
         item.request.set("model", model.into());
     }
-    item.unused = line.into_iter().map(|(key, _)| key).collect();
+    item.variables = all.unwrap_or(line);
     Ok(item)
 }
 
@@ -226,7 +253,7 @@ mod tests {
     use super::*;
 
     fn jsonl(line: &str) -> Result<Item, LineError> {
-        parse(line.as_bytes(), LineFormat::Jsonl)
+        parse(line.as_bytes(), LineFormat::Jsonl, false)
     }
 
     #[test]
@@ -247,7 +274,25 @@ mod tests {
         assert_eq!((item.id.as_deref(), item.user.as_deref()), (Some("7"), Some("ada")));
         assert_eq!(item.tags.len(), 2);
         assert_eq!(item.request.model(), Some("m"));
-        assert_eq!(item.unused, ["lang"]);
+        assert_eq!(Value::Object(item.variables), json!({"lang": "de"}));
+    }
+
+    #[test]
+    fn with_a_template_a_line_is_its_variables() {
+        let templated = |line: &str| parse(line.as_bytes(), LineFormat::Jsonl, true);
+        for line in [
+            r#"{"id": 7, "title": "a", "body": "b", "n": [1]}"#,
+            r#"{"id": 7, "title": "a", "prompt": "hi"}"#,
+            r#"{"id": 7}"#,
+        ] {
+            let item = templated(line).unwrap();
+            assert_eq!(Value::Object(item.variables), serde_json::from_str::<Value>(line).unwrap());
+            assert_eq!(item.id.as_deref(), Some("7"));
+        }
+        let request = templated(r#"{"messages": [{"role": "user", "content": "hi"}], "x": 1}"#).unwrap();
+        assert!(request.variables.is_empty() && request.request.body().contains_key("x"));
+        assert_eq!(templated(r#"{"prompt": ""}"#), Err(LineError::Empty));
+        assert!(templated(r#"{"body": {}}"#).is_err());
     }
 
     #[test]
@@ -278,14 +323,15 @@ mod tests {
         ] {
             assert_eq!(jsonl(line).unwrap_err().to_string(), said, "{line}");
         }
-        assert_eq!(parse(b"ab\xff", LineFormat::Txt), Err(LineError::Utf8(3)));
+        assert_eq!(parse(b"ab\xff", LineFormat::Txt, false), Err(LineError::Utf8(3)));
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(line in any::<Vec<u8>>()) {
-            let _ = parse(&line, LineFormat::Txt);
-            let _ = parse(&line, LineFormat::Jsonl);
+            let _ = parse(&line, LineFormat::Txt, false);
+            let _ = parse(&line, LineFormat::Jsonl, false);
+            let _ = parse(&line, LineFormat::Jsonl, true);
         }
 
         #[test]

@@ -68,7 +68,7 @@ impl ItemReport {
 
     /// The item with its call's end, and whether that was recorded.
     pub fn with_outcome(self, outcome: Outcome) -> (Self, Result<(), StoreError>) {
-        let Outcome { summary, completion, recorded } = outcome;
+        let Outcome { summary, completion, recorded, .. } = outcome;
         let completion = completion.as_ref();
         let report = Self {
             text: completion.map(Completion::text).filter(|text| !text.is_empty()),

@@ -12,7 +12,6 @@ use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::input::{InputError, Line};
-use super::item::Item;
 use super::report::{ItemReport, Summary, Tally};
 use crate::ops::output::Output;
 use crate::pipeline::{CallContext, CallError, Notice, Pipeline, RefusedCall};
@@ -138,28 +137,28 @@ async fn write(out: &Output, item: ItemReport, cancel: CancellationToken) -> (bo
 /// One item, to its end.
 async fn answer(
     pipeline: &Pipeline,
-    mut context: CallContext,
+    context: CallContext,
     index: u64,
     line: Line,
 ) -> (ItemReport, Result<(), BatchError>) {
     let Line { place, item } = line;
-    let Item { id, user, tags, request, .. } = match item {
+    let mut item = match item {
         Ok(item) => item,
         Err(error) => return (ItemReport::new(index, None, place).with_bad_line(&error), Ok(())),
     };
-    let report = ItemReport::new(index, id, place);
-    let own_model = request.model().is_some();
-    context.user = user.or(context.user);
-    context.tags.extend(tags);
+    let report = ItemReport::new(index, item.id.take(), place);
+    let own_model = item.request.model().is_some();
+    let (request, context) = item.into_call(context);
     match pipeline.ask(request, context).await {
         Ok(outcome) => {
             let (report, recorded) = report.with_outcome(outcome);
             (report, recorded.map_err(BatchError::Store))
         }
-        Err(CallError::Refused(error)) if !own_model => {
-            (report.with_refusal(error.to_string()), Err(error.into()))
+        // What one line lacks, or names, is no reason to stop.
+        Err(CallError::Refused(error)) if own_model || matches!(error, RefusedCall::Template(_)) => {
+            (report.with_refusal(error.to_string()), Ok(()))
         }
-        Err(CallError::Refused(error)) => (report.with_refusal(error.to_string()), Ok(())),
+        Err(CallError::Refused(error)) => (report.with_refusal(error.to_string()), Err(error.into())),
         Err(error @ (CallError::Lost | CallError::Failed(_))) => {
             (report.with_loss(error.to_string()), Ok(()))
         }

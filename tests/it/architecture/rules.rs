@@ -22,20 +22,24 @@ const FLOORS: [&[&str]; 7] = [
 const WITHOUT_CIRCLES: [&str; 3] = ["domain", "policy", "ops"];
 
 /// Outside crates that only one module knows of.
-const HOMES: [(&str, &str); 15] = [
+const HOMES: [(&str, &str); 19] = [
     ("rusqlite", "store"),
     ("zstd", "store"),
     ("reqwest", "provider"),
     ("rustls", "provider"),
     ("webpki_roots", "provider"),
     ("serde_yaml", "config"),
+    ("minijinja", "policy"),
+    ("jsonschema", "policy"),
+    ("minijinja", "policy"),
+    ("schemars", "config"),
+    ("sha2", "config"),
+    ("infer", "ops"),
     ("comfy_table", "cli"),
     ("indicatif", "cli"),
     ("dialoguer", "cli"),
     ("console", "cli"),
     ("clap", "cli"),
-    ("clap_complete", "cli"),
-    ("clap_mangen", "cli"),
     ("axum", "serve"),
     ("opentelemetry", "telemetry"),
 ];

@@ -11,7 +11,9 @@ mod options;
 mod output;
 mod refusals;
 mod reports;
+mod schemas;
 mod signals;
+mod templates;
 
 use std::fs;
 use std::path::{Path, PathBuf};

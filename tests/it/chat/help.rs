@@ -14,6 +14,10 @@ fn every_command_has_help() {
         &["cost", "--help"],
         &["calls", "--help"],
         &["calls", "show", "--help"],
+        &["calls", "tail", "--help"],
+        &["calls", "export", "--help"],
+        &["calls", "prune", "--help"],
+        &["calls", "stats", "--help"],
     ] {
         let output = env.llmops(args).env("COLUMNS", "80").run().expect_status(0);
         assert_eq!(output.stderr, "");

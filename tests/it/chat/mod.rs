@@ -4,13 +4,16 @@
 
 mod answers;
 mod dry_run;
+mod files;
 mod help;
 mod models;
 mod options;
 mod question;
+mod schemas;
 mod servers;
 mod simulator;
 mod streams;
+mod templates;
 mod terminal;
 
 use serde_json::Value;

@@ -105,3 +105,17 @@ fn unknown_fields_of_a_line_pass_through_untouched() {
     let call = wired.call();
     assert_eq!((&call["user"], &call["tags"]), (&json!("u-9"), &json!({"team": "a"})));
 }
+
+#[test]
+fn the_user_is_sent_to_those_who_are_to_know() {
+    let wired = Wired::always(Reply::answer("hello"));
+    for (send_user, user, sent) in
+        [(true, Some("u-17"), json!("u-17")), (false, Some("u-17"), json!(null)), (true, None, json!(null))]
+    {
+        wired.env.write_config(&format!("providers: {{openai: {{send_user: {send_user}}}}}\n"));
+        let args: Vec<&str> =
+            ["chat", "hi"].into_iter().chain(user.iter().flat_map(|user| ["--user", user])).collect();
+        let _ = wired.llmops(args).run().expect_status(0);
+        assert_eq!(wired.upstream.received().last().unwrap().body["user"], sent);
+    }
+}

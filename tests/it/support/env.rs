@@ -31,6 +31,11 @@ impl TestEnv {
         self.program(env!("CARGO_BIN_EXE_llmops"), args)
     }
 
+    /// Prepares a script for bash.
+    pub fn shell(&self, script: &str) -> Run {
+        self.program("bash", ["-c", script])
+    }
+
     /// Prepares another program, such as a shell, that finds `llmops` on its path.
     pub fn program<A: AsRef<OsStr>>(&self, program: &str, args: impl IntoIterator<Item = A>) -> Run {
         let mut command = Command::new(program);

@@ -1,11 +1,7 @@
 //! What the black-box tests stand on: a real upstream to call, a hermetic
 //! environment to call it from, and a text form of what happened.
 
-#![expect(
-    dead_code,
-    unused_imports,
-    reason = "a toolbox: not every test module takes out every tool; goes when they all do"
-)]
+#![expect(dead_code, reason = "a toolbox: not every test module takes out every tool; goes when they all do")]
 
 mod env;
 mod gate;
@@ -25,5 +21,5 @@ pub use run::{Run, Running};
 pub use rustix::process::Signal;
 pub(crate) use snapshot::assert_run;
 pub use snapshot::{redact, run_text, squeeze};
-pub use terminal::{Key, Terminal, shown};
+pub use terminal::{Key, shown};
 pub use upstream::{Received, Upstream, refused_url};

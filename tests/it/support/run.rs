@@ -75,14 +75,28 @@ impl Run {
 
     /// What a shell does first: limits, ignored signals.
     #[must_use]
-    pub fn after(mut self, shell: &str) -> Self {
+    pub fn after(self, shell: &str) -> Self {
+        self.through(&format!("{shell}; exec \"$0\" \"$@\""))
+    }
+
+    /// A shell runs it, as `"$0" "$@"`.
+    fn through(mut self, script: &str) -> Self {
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\"")).env_clear();
+        command.arg("-c").arg(script).env_clear();
         command.arg(self.command.get_program()).args(self.command.get_args());
         let set = self.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
         command.envs(set).current_dir(self.command.get_current_dir().unwrap());
         self.command = command;
         self
+    }
+
+    /// Its output goes through another program, as in a shell; the exit status is that of the binary.
+    #[must_use]
+    pub fn piped_to(self, reader: &str) -> Self {
+        let pipe = format!(
+            "exec 3>&1; status=$( {{ {{ \"$0\" \"$@\" 4>&-; echo $? >&4; }} | {reader} >&3; }} 4>&1 ); exit $status"
+        );
+        self.through(&pipe)
     }
 
     /// Another working directory; a relative one counts from the test's own.

@@ -1,0 +1,87 @@
+//! Options that say which calls are meant.
+
+use chrono::{DateTime, Local, Utc};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::cli::args::key_value;
+use crate::cli::error::CliError;
+use crate::domain::call::{Origin, Status};
+use crate::domain::filter::CallFilter;
+use crate::ops::period::{DayError, first_moment, moment_after};
+use crate::pipeline::Clock;
+
+/// Which calls are meant: all that is said of them must hold.
+#[derive(Debug, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Which calls")]
+pub(super) struct FilterArgs {
+    /// From this day on: a date, today, yesterday, week (from Monday), month, 7d (seven days with today), or a time
+    #[arg(long, value_name = "DAY")]
+    since: Option<String>,
+    /// Up to this day, which is included
+    #[arg(long, value_name = "DAY")]
+    until: Option<String>,
+    /// Of this model: NAME or PROVIDER/NAME
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// Of this provider
+    #[arg(long, value_name = "PROVIDER")]
+    provider: Option<String>,
+    /// For this user
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// With this label; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = key_value)]
+    tag: Vec<(String, String)>,
+    /// That ended so
+    #[arg(long, value_name = "STATUS", value_parser = statuses())]
+    status: Option<Status>,
+    /// Made by this command
+    #[arg(long, value_name = "COMMAND", value_parser = origins())]
+    command: Option<Origin>,
+}
+
+fn statuses() -> impl TypedValueParser<Value = Status> {
+    PossibleValuesParser::new(Status::ALL.iter().map(|status| status.as_str()))
+        .try_map(|word| word.parse::<Status>())
+}
+
+fn origins() -> impl TypedValueParser<Value = Origin> {
+    PossibleValuesParser::new(Origin::ALL.iter().map(|origin| origin.as_str()))
+        .try_map(|word| word.parse::<Origin>())
+}
+
+impl FilterArgs {
+    pub(super) fn filter(&self) -> Result<CallFilter, CliError> {
+        let now = Clock::system().now().with_timezone(&Local);
+        let moment =
+            |word: &Option<String>, of: fn(&str, &DateTime<Local>) -> Result<DateTime<Utc>, DayError>| {
+                word.as_deref().map(|word| of(word, &now).map_err(|_| no_moment(word))).transpose()
+            };
+        let (since, before) = (moment(&self.since, first_moment)?, moment(&self.until, moment_after)?);
+        if let (Some(from), Some(to), Some(since), Some(until)) = (since, before, &self.since, &self.until)
+            && to <= from
+        {
+            let message = format!("--until {until} is before --since {since}");
+            return Err(CliError::usage(message, "the last day cannot be before the first"));
+        }
+        Ok(CallFilter {
+            since,
+            before,
+            model: self.model.clone(),
+            provider: self.provider.clone(),
+            user: self.user.clone(),
+            tags: self.tag.clone(),
+            status: self.status,
+            origin: self.command,
+        })
+    }
+}
+
+/// A word that is no moment.
+pub(super) fn no_moment(word: &str) -> CliError {
+    CliError::usage(
+        format!("`{word}` is neither a day nor a time"),
+        "a day is a date such as 2026-11-23, or today, yesterday, week, month, 7d; a time is 2026-11-23T12:00:00Z",
+    )
+}

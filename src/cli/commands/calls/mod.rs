@@ -1,0 +1,96 @@
+//! `llmops calls`: what is on record.
+
+mod export;
+mod filter;
+mod list;
+mod prune;
+mod show;
+mod stats;
+mod tail;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Local, Utc};
+use clap::{Args, Subcommand};
+
+use filter::FilterArgs;
+
+use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
+use crate::cli::error::CliError;
+use crate::cli::ui::Ui;
+
+/// List recorded calls, newest first
+#[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops calls --last 5\n  \
+    llmops calls show 01a206d0\n  \
+    llmops calls --since week --status error --format csv")]
+pub(in crate::cli) struct CallsArgs {
+    #[command(subcommand)]
+    command: Option<CallsCommand>,
+    /// The newest N; 0 is all of them [default: 20]
+    #[arg(long, value_name = "N")]
+    last: Option<u64>,
+    #[command(flatten)]
+    list: ListArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum CallsCommand {
+    Show(show::ShowArgs),
+    Tail(tail::TailArgs),
+    Export(export::ExportArgs),
+    Prune(prune::PruneArgs),
+    Stats(stats::StatsArgs),
+}
+
+/// The fields of a call in a list, as CSV has them.
+const COLUMNS: [&str; 18] = [
+    "call_id",
+    "time",
+    "command",
+    "model",
+    "provider",
+    "user",
+    "tags",
+    "status",
+    "attempts",
+    "usage.input_tokens",
+    "usage.cached_input_tokens",
+    "usage.cache_write_tokens",
+    "usage.output_tokens",
+    "usage.reasoning_tokens",
+    "cost_usd",
+    "cost_status",
+    "latency_ms",
+    "bodies",
+];
+
+pub(in crate::cli) fn run(args: &CallsArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+    let lists =
+        args.last.is_some() || args.list.format != ListFormat::Table || args.filter != FilterArgs::default();
+    if args.command.is_some() && lists {
+        // Clap's own check would refuse global options, too.
+        let hint = "put the subcommand's options behind its name";
+        return Err(CliError::usage("options of the list do not go with a subcommand", hint));
+    }
+    match &args.command {
+        None => list::run(args, global, ui),
+        Some(CallsCommand::Show(args)) => show::run(args, global, ui),
+        Some(CallsCommand::Tail(args)) => tail::run(args, global, ui),
+        Some(CallsCommand::Export(args)) => export::run(args, global),
+        Some(CallsCommand::Prune(args)) => prune::run(args, global, ui),
+        Some(CallsCommand::Stats(args)) => stats::run(args, global, ui),
+    }
+}
+
+/// How many calls `--last N` is.
+fn limit(last: u64) -> u64 {
+    if last == 0 { u64::MAX } else { last }
+}
+
+fn local_time(time: DateTime<Utc>) -> String {
+    time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()
+}
