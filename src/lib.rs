@@ -21,7 +21,9 @@
 //! The record of a call is committed before its reader sees the end.
 //!
 //! # Where things go
-//! A new command: a file in `cli/commands`, an operation in `ops`. A new protocol: an adapter in
+//! A new command: a file in `cli/commands`, an operation in `ops`; its help begins with examples, which are run
+//! by a test. What Tab offers for a value is decided by its name, in `cli/complete`; the scripts and pages in
+//! `completions` and `man` are made from the definition in `cli/args.rs`. A new protocol: an adapter in
 //! `provider`. A new rule: a pure function in `policy` with a table test. A new table or query: `store`,
 //! behind a method that takes and returns domain types. A new price: `config/prices.yaml`. A new setting: its
 //! default in `config/default.yaml`, its type in `config::sections`, and what it becomes, as plain data, in

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command as Definition, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use serde_json::{Map, Value};
 
 use super::commands::batch::BatchArgs;
 use super::commands::calls::CallsArgs;
 use super::commands::chat::ChatArgs;
+use super::commands::completions::CompletionsArgs;
 use super::commands::config::ConfigArgs;
 use super::commands::cost::CostArgs;
+use super::commands::man::ManArgs;
 use super::commands::models::ModelsArgs;
 use super::commands::stream::StreamArgs;
 use super::error::CliError;
@@ -22,12 +24,12 @@ use crate::policy::template::{PROMPT, SYSTEM};
 /// Calls to language models from the shell: parallel, retried, priced and on record.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, disable_help_subcommand = true, max_term_width = 100)]
-#[command(after_help = "Examples:\n  \
+#[command(before_long_help = "Examples:\n  \
     llmops chat 'Why is the sky blue?'\n  \
-    llmops stream -m gpt-5.6-luna 'Write a haiku about SQLite'\n  \
+    llmops stream -m gpt-5.6-luna 'A haiku about SQLite'\n  \
     llmops batch prompts.jsonl -o answers.jsonl -j 16\n  \
-    llmops cost --since week --by day\n\n\
-    No key at hand? `-m sim/echo` works offline.")]
+    llmops cost --since week --by day")]
+#[command(after_help = "No key at hand? `-m sim/echo` works offline.")]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -44,6 +46,28 @@ pub(super) enum Command {
     Calls(CallsArgs),
     Models(ModelsArgs),
     Config(ConfigArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
+
+/// Where the parts of a help text go: examples stand before everything that has to be looked up.
+const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+/// The definition of the whole command line, from which everything else is made.
+pub(super) fn definition() -> Definition {
+    fn laid_out(command: Definition) -> Definition {
+        command.help_template(HELP).mut_subcommands(laid_out)
+    }
+    laid_out(Cli::command())
+}
+
+/// What was typed.
+///
+/// # Errors
+/// What is wrong with it, and what clap itself has to print: help and version.
+pub(super) fn parse() -> Result<Cli, clap::Error> {
+    let matches = definition().try_get_matches()?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition()))
 }
 
 /// Options of every command.
@@ -55,7 +79,7 @@ pub(super) struct GlobalArgs {
         long,
         value_name = "FILE",
         global = true,
-        help = "Read this config file instead of the user's and the project's [env: LLMOPS_CONFIG]"
+        help = "Read this config file and no other [env: LLMOPS_CONFIG]"
     )]
     pub(super) config: Option<PathBuf>,
     /// The store
@@ -75,7 +99,8 @@ pub(super) struct GlobalArgs {
         long,
         value_name = "FORMAT",
         global = true,
-        help = "Log calls as text or json, a line each [env: LLMOPS_LOG__FORMAT]"
+        hide_short_help = true,
+        help = "Log calls, a line each [env: LLMOPS_LOG__FORMAT]"
     )]
     pub(super) log_format: Option<LogFormatArg>,
     /// Where calls are logged
@@ -83,11 +108,12 @@ pub(super) struct GlobalArgs {
         long,
         value_name = "FILE",
         global = true,
+        hide_short_help = true,
         help = "Append the log to this file [env: LLMOPS_LOG__FILE]"
     )]
     pub(super) log_file: Option<PathBuf>,
     /// Use colours
-    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true, hide_short_help = true)]
     pub(super) color: ColorWhen,
     /// Record nothing
     #[arg(long, global = true)]
@@ -107,9 +133,15 @@ pub(super) enum ColorWhen {
     Never,
 }
 
+/// The heading over what is about the call as such, not about what is asked.
+const CALL: &str = "Call options";
+
+/// The heading over what is about the form of the result, and where it goes.
+pub(super) const OUTPUT: &str = "Output options";
+
 /// Options of every command that makes calls.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Call options")]
+#[command(next_help_heading = "Request options")]
 pub(super) struct CallArgs {
     /// The model: NAME or PROVIDER/NAME
     #[arg(short, long, value_name = "MODEL")]
@@ -143,19 +175,19 @@ pub(super) struct CallArgs {
     #[arg(long, value_name = "K=JSON", value_parser = key_value)]
     param: Vec<(String, String)>,
     /// Whom the calls are for; a line's own user comes first
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = CALL)]
     pub(super) user: Option<String>,
     /// A label for the calls' records
-    #[arg(long, value_name = "K=V", value_parser = key_value)]
+    #[arg(long, value_name = "K=V", value_parser = key_value, help_heading = CALL)]
     pub(super) tag: Vec<(String, String)>,
     /// Time for a call, all attempts together (30s, 2m)
-    #[arg(long, value_name = "DUR", value_parser = duration)]
+    #[arg(long, value_name = "DUR", value_parser = duration, help_heading = CALL)]
     pub(super) timeout: Option<Duration>,
     /// Attempts after the first
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = CALL)]
     pub(super) retries: Option<u32>,
     /// Count tokens and cost, call nobody
-    #[arg(long)]
+    #[arg(long, help_heading = CALL)]
     pub(super) dry_run: bool,
 }
 
@@ -163,7 +195,7 @@ pub(super) struct CallArgs {
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct ListArgs {
     /// How to print the rows
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = OUTPUT)]
     pub(super) format: ListFormat,
 }
 

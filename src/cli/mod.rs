@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod complete;
 mod error;
 mod exit;
 mod format;
@@ -20,15 +21,16 @@ mod usage;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
-
 use args::{Cli, Command};
 use error::CliError;
 use ui::Ui;
 
 /// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    if let Some(code) = complete::answer() {
+        return code;
+    }
+    let cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -59,5 +61,7 @@ fn run(cli: Cli, ui: &Arc<Ui>) -> Result<u8, CliError> {
         Command::Models(args) => commands::models::run(&args, &cli.global, ui),
         Command::Config(args) => commands::config::run(&args, &cli.global, ui),
         Command::Cost(args) => commands::cost::run(&args, &cli.global, ui),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::man::run(&args),
     }
 }

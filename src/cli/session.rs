@@ -37,6 +37,12 @@ impl Session {
         Ok(Self { config, environment })
     }
 
+    /// As much of the configuration as can be read.
+    pub(super) fn of_readable(options: &Options) -> Option<Self> {
+        let environment = Environment::of_process();
+        Some(Self { config: config::load_readable(options, &environment)?, environment })
+    }
+
     /// What tokens cost.
     pub(super) fn prices(&self) -> PriceBook {
         price_book(&self.config.settings.sim)
@@ -79,7 +85,7 @@ impl Session {
     }
 
     /// The store, and whether somebody named it.
-    fn store_file(&self) -> Result<(PathBuf, bool), CliError> {
+    pub(super) fn store_file(&self) -> Result<(PathBuf, bool), CliError> {
         match &self.config.settings.store.file {
             Some(file) => Ok((file.clone(), true)),
             None => Ok((self.environment.store_file()?, false)),

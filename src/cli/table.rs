@@ -5,7 +5,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use console::{Alignment, measure_text_width, pad_str};
 
-use super::ui::{Ui, width};
+use super::ui::{Ui, printable, width};
 
 /// Blanks between columns.
 const GAP: usize = 2;
@@ -54,35 +54,32 @@ pub(super) fn render(ui: &Ui, columns: &[Column], rows: &[Vec<String>]) -> Strin
 }
 
 fn lines(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
-    let naturals: Vec<usize> = (0..columns.len()).map(|at| natural(columns, rows, at)).collect();
-    let shown = fitting(columns, &naturals, width);
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
+    let naturals: Vec<usize> = (0..columns.len()).map(|at| natural(columns, &rows, at)).collect();
+    let kept = fitting(columns, &naturals, width);
     let mut table = Table::new();
-    table.load_style(NOTHING);
-    match width {
-        // The gap behind the last column is not seen.
-        Some(width) => table
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(u16::try_from(width + GAP).unwrap_or(u16::MAX)),
-        None => table.set_content_arrangement(ContentArrangement::Disabled),
-    };
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let cell = |at: usize, text: &str| {
         let alignment = if columns[at].right { CellAlignment::Right } else { CellAlignment::Left };
         Cell::new(text).set_alignment(alignment)
     };
-    table.set_header(shown.iter().map(|at| cell(*at, columns[*at].name)));
-    for row in rows {
-        table.add_row(shown.iter().map(|at| cell(*at, row.get(*at).map_or("", String::as_str))));
+    table.set_header(kept.iter().map(|at| cell(*at, columns[*at].name)));
+    for row in &rows {
+        table.add_row(kept.iter().map(|at| cell(*at, row.get(*at).map_or("", String::as_str))));
     }
-    for (column, at) in table.column_iter_mut().zip(&shown) {
+    let shares = shares(columns, &naturals, &kept, width);
+    for (column, share) in table.column_iter_mut().zip(shares) {
         column.set_padding((0, 2));
-        column.set_constraint(if columns[*at].whole {
-            ColumnConstraint::ContentWidth
-        } else {
-            let word = columns[*at].name.split(' ').map(measure_text_width).max().unwrap_or_default();
-            ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(word + GAP).unwrap_or(u16::MAX)))
-        });
+        let share = u16::try_from(share + GAP).unwrap_or(u16::MAX);
+        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(share)));
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// A cell as it is shown, on one line before it is wrapped.
+fn shown(cell: &str) -> String {
+    printable(cell).replace(['\n', '\t'], "\u{fffd}")
 }
 
 /// A table whose rows come one by one: its columns are as wide as was thought beforehand, and each row is
@@ -108,14 +105,15 @@ impl Rolling {
 
     /// A row, without a newline. What is too long is cut, unless that would be misread.
     pub(super) fn line(&self, cells: &[String]) -> String {
-        let shown = self.columns.iter().zip(cells).filter(|((_, width), _)| *width > 0);
-        let cells: Vec<_> = shown
+        let kept = self.columns.iter().zip(cells).filter(|((_, width), _)| *width > 0);
+        let cells: Vec<String> = kept
             .map(|((column, width), cell)| {
+                let cell = shown(cell);
                 let alignment = if column.right { Alignment::Right } else { Alignment::Left };
-                if column.whole && measure_text_width(cell) > *width {
-                    return cell.as_str().into();
+                if column.whole && measure_text_width(&cell) > *width {
+                    return cell;
                 }
-                pad_str(cell, *width, alignment, Some("…"))
+                pad_str(&cell, *width, alignment, Some("…")).into_owned()
             })
             .collect();
         cells.join(&" ".repeat(GAP)).trim_end().to_owned()
@@ -142,8 +140,40 @@ fn fitting(columns: &[Column], naturals: &[usize], width: Option<usize>) -> Vec<
     shown
 }
 
+/// How wide each column shown is.
+fn shares(columns: &[Column], naturals: &[usize], shown: &[usize], width: Option<usize>) -> Vec<usize> {
+    let widths: Vec<usize> = shown.iter().map(|at| naturals[*at]).collect();
+    let Some(width) = width else { return widths };
+    let room = (width + GAP).saturating_sub(GAP * shown.len());
+    let whole: usize = shown.iter().filter(|at| columns[**at].whole).map(|at| naturals[*at]).sum();
+    let word = |at: &usize| columns[*at].name.split(' ').map(measure_text_width).max().unwrap_or_default();
+    let least: usize = shown.iter().filter(|at| !columns[**at].whole).map(word).sum();
+    // Where not even the headings of the others find room, every column is wrapped.
+    let wraps = |at: usize| !columns[at].whole || whole + least > room;
+    let fixed: usize = shown.iter().filter(|at| !wraps(**at)).map(|at| naturals[*at]).sum();
+    let wrapped: Vec<usize> = shown.iter().filter(|at| wraps(**at)).map(|at| naturals[*at]).collect();
+    let most = fair_share(wrapped, room.saturating_sub(fixed));
+    shown.iter().map(|at| if wraps(*at) { naturals[*at].min(most) } else { naturals[*at] }).collect()
+}
+
+/// The most that each of these may have, so that all together fit: the small ones have what they want, the
+/// others the same.
+fn fair_share(mut wanted: Vec<usize>, mut room: usize) -> usize {
+    wanted.sort_unstable();
+    for (at, want) in wanted.iter().enumerate() {
+        let share = room / (wanted.len() - at);
+        if *want > share {
+            return share.max(1);
+        }
+        room -= want;
+    }
+    usize::MAX
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const COLUMNS: [Column; 5] = [
@@ -193,15 +223,72 @@ mod tests {
         assert_eq!(
             table(Some(60)),
             [
-                "Call           Model                                 Cost",
-                "019ab3c4-0000  openai/gpt-5.4-nano with a long  $0.000012",
+                "Call           Model                                    Cost",
+                "019ab3c4-0000  openai/gpt-5.4-nano with a long     $0.000012",
                 "               name",
-                "019ab3c4-0001  sim/echo                                $0",
+                "019ab3c4-0001  sim/echo                                   $0",
             ]
         );
-        for width in 20..60 {
+        for width in 31..60 {
             assert!(table(Some(width))[0].split_whitespace().eq(["Call", "Model", "Cost"]), "{width}");
             assert!(table(Some(width))[1].starts_with("019ab3c4-0000  "), "{width}");
+        }
+    }
+
+    #[test]
+    fn what_moves_the_cursor_or_the_text_is_not_shown() {
+        let lines = lines(&COLUMNS[2..3], &[vec!["a\u{1b}[2J\r\nb\u{202e}c\u{9b}d\te".to_owned()]], None);
+        assert_eq!(lines, ["Model", "a\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e"]);
+    }
+
+    /// Words of all kinds: wide ones, composed ones, families, flags, what does not belong in a table.
+    const PIECES: &[&str] = &[
+        "a",
+        "gpt-5.6",
+        " ",
+        "日本語",
+        "e\u{301}",
+        "한글",
+        "👨‍👩‍👧‍👦",
+        "🇩🇪",
+        "👍🏽",
+        "नमस्ते",
+        "عربي",
+        "ｗｉｄｅ",
+        "☎️",
+        "\u{1b}[31m",
+        "\n",
+        "\t",
+        "\u{202e}",
+        "\u{200b}",
+        "a-very-long-word-that-has-to-be-split-somewhere",
+    ];
+
+    fn cell() -> impl Strategy<Value = String> {
+        proptest::collection::vec(proptest::sample::select(PIECES), 0..12).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_is_never_wider_than_the_terminal(
+            rows in proptest::collection::vec(proptest::collection::vec(cell(), 5), 0..6),
+            width in 20_usize..140,
+        ) {
+            for line in lines(&COLUMNS, &rows, Some(width)) {
+                prop_assert!(measure_text_width(&line) <= width, "{line:?}");
+            }
+        }
+
+        #[test]
+        fn columns_are_aligned_whatever_is_in_them(
+            cells in proptest::collection::vec(cell(), 1..6),
+            width in 20_usize..140,
+        ) {
+            let rows: Vec<_> = cells.into_iter().map(|cell| vec![cell, "9".to_owned()]).collect();
+            let lines = lines(&[Column::text("Model"), Column::number("N")], &rows, Some(width));
+            let ends: Vec<usize> =
+                lines.iter().filter(|line| line.ends_with(['N', '9'])).map(|line| measure_text_width(line)).collect();
+            prop_assert!(ends.len() > rows.len() && ends.windows(2).all(|pair| pair[0] == pair[1]), "{lines:#?}");
         }
     }
 }

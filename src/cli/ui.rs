@@ -171,6 +171,17 @@ pub(super) fn print(text: &str) -> Result<(), CliError> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(CliError::Stdout)
 }
 
+/// A text without what does something to a terminal instead of being shown there, but for the ends of lines and
+/// tabs: controls, and marks that change the direction of what follows. What files and servers say is theirs.
+pub(super) fn printable(text: &str) -> String {
+    let steers = |c: char| match c {
+        '\n' | '\t' => false,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        _ => c.is_control(),
+    };
+    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// How wide tables may be; anything goes where stdout is not a terminal.
 pub(super) fn width() -> Option<u16> {
     let term = Term::stdout();

@@ -20,6 +20,12 @@ impl Environment {
         Self { variables: pairs.filter(|(_, value)| !value.is_empty()).collect() }
     }
 
+    /// Whether this process has a variable, without a look at the others.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub fn has(name: &str) -> bool {
+        std::env::var_os(name).is_some_and(|value| !value.is_empty())
+    }
+
     /// A variable's value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)

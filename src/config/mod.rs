@@ -199,6 +199,16 @@ pub fn load(options: &Options, environment: &Environment) -> Result<Config, Conf
     Ok(Config { settings: settings(&tree, environment)?, tree })
 }
 
+/// The same for who cannot be told of mistakes: a layer with one is left out, and a file that is none. None
+/// where even what is left makes no sense.
+pub fn load_readable(options: &Options, environment: &Environment) -> Option<Config> {
+    let (files, defaults) = (files(options, environment), defaults());
+    let files = files.iter().filter(|file| file.path.is_file()).map(|file| file.layer(environment));
+    let above = [option_layer(options), variables::layer(environment, &defaults)];
+    let tree = above.into_iter().chain(files).flatten().chain([defaults]).reduce(Node::over)?;
+    Some(Config { settings: settings(&tree, environment).ok()?, tree })
+}
+
 /// Every mistake that can be found, file by file; none if all is well.
 pub fn check(options: &Options, environment: &Environment) -> Vec<ConfigError> {
     let is_named = named_file(options, environment).is_some();

@@ -47,6 +47,18 @@ impl Reader {
         Ok(Some(Self { connection, path: path.to_owned(), patience }))
     }
 
+    /// Opens the store at `path` for a look that changes nothing and is not worth a wait: none where there is
+    /// no store, or one of another version.
+    pub fn as_it_is(path: &Path) -> Option<Self> {
+        check_readable(path).ok()?;
+        refuse_network(path).ok()?;
+        let patience = Patience::default();
+        patience.hurry();
+        let connection = open_for_reading(path).ok()?;
+        let newest = version(&connection, path, &patience).ok()? == MIGRATIONS.len();
+        newest.then(|| Self { connection, path: path.to_owned(), patience })
+    }
+
     /// What there is to read where no store has been made yet at `path`.
     pub fn empty(path: &Path) -> Result<Self, StoreError> {
         let patience = Patience::default();

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::question::dollars;
 use super::quote;
-use crate::cli::args::{CallArgs, GlobalArgs};
+use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
@@ -34,15 +34,20 @@ use crate::pipeline::{CallContext, Pipeline};
 /// with any other request fields, or a line of OpenAI's Batch API; `id`, `user`, `tags` and `model` of a line
 /// are used. With a template (-t) the keys of a line are its variables, and it needs no prompt. Every line is checked before any call is made.
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops batch prompts.txt -o answers.jsonl\n  \
+    llmops batch prompts.jsonl -m gpt-5.6-luna > out.jsonl\n  \
+    head -n 5 prompts.txt | llmops batch -\n  \
+    llmops batch prompts.jsonl --dry-run --format csv")]
 pub(in crate::cli) struct BatchArgs {
     /// The files; - is standard input
     #[arg(value_name = "FILE", required = true)]
     pub(in crate::cli) files: Vec<PathBuf>,
     /// Write the answers here instead of to stdout
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", help_heading = OUTPUT)]
     pub(in crate::cli) out: Option<PathBuf>,
     /// Replace OUT if it exists
-    #[arg(long, requires = "out")]
+    #[arg(long, requires = "out", help_heading = OUTPUT)]
     pub(in crate::cli) overwrite: bool,
     /// Calls at once
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -54,8 +59,11 @@ pub(in crate::cli) struct BatchArgs {
     #[arg(long, value_name = "FORMAT")]
     pub(in crate::cli) input_format: Option<InputFormat>,
     /// Write the summary here as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(in crate::cli) summary: Option<PathBuf>,
+    /// How to print what a --dry-run finds
+    #[arg(long, value_name = "FORMAT", default_value = "table", requires = "dry_run", help_heading = OUTPUT)]
+    pub(in crate::cli) format: ListFormat,
     #[command(flatten)]
     pub(in crate::cli) call: CallArgs,
 }
@@ -83,7 +91,7 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     note_unused(ui, &checked.unused, templated);
     if args.call.dry_run {
-        return dry_run(ui, &pipeline, &context, sources, args.limit);
+        return dry_run(ui, &pipeline, &context, sources, args);
     }
     check_models(&pipeline, &context, &checked)?;
     limits::make_room(args.jobs)?;
@@ -206,10 +214,10 @@ fn dry_run(
     pipeline: &Pipeline,
     context: &CallContext,
     sources: Vec<Source>,
-    limit: Option<u64>,
+    args: &BatchArgs,
 ) -> Result<u8, CliError> {
     let mut quote = Quote::default();
-    let mut lines = input::read(sources, limit);
+    let mut lines = input::read(sources, args.limit);
     while let Some(line) = lines.blocking_recv() {
         let line = line?;
         let place = line.place;
@@ -218,7 +226,7 @@ fn dry_run(
         let plan = pipeline.plan(request, &context)?;
         quote.add(pipeline, &plan);
     }
-    quote::show(ui, quote, quote::QuoteForm::Table)?;
+    quote::show(ui, quote, args.format)?;
     Ok(exit::DONE)
 }
 

@@ -6,9 +6,8 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::question::{Asked, QuestionArgs};
-use super::quote::QuoteForm;
 use super::{question, quote};
-use crate::cli::args::{CallArgs, GlobalArgs};
+use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::cli::signals::heeding;
@@ -23,11 +22,18 @@ use crate::pipeline::{CallContext, Outcome, Pipeline};
 ///
 /// Piped standard input is context put before the question, or the question itself where there is no other.
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops chat 'Why is the sky blue?'\n  \
+    git diff | llmops chat 'Write a commit message.'\n  \
+    llmops chat -m sim/echo --format json 'Hello!'\n  \
+    llmops chat -f letter.txt 'Is anything missing?'\n  \
+    llmops chat -t review.j2 --var language=Rust < main.rs\n  \
+    llmops chat --dry-run < letter.txt")]
 pub(in crate::cli) struct ChatArgs {
     #[command(flatten)]
     pub(in crate::cli) question: QuestionArgs,
     /// How to print the answer
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
     pub(in crate::cli) format: ChatFormat,
     #[command(flatten)]
     pub(in crate::cli) call: CallArgs,
@@ -48,8 +54,8 @@ pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     if args.call.dry_run {
         let form = match args.format {
-            ChatFormat::Text => QuoteForm::Table,
-            ChatFormat::Json => QuoteForm::Json,
+            ChatFormat::Text => ListFormat::Table,
+            ChatFormat::Json => ListFormat::Json,
         };
         return quote::show_one(ui, &pipeline, request, &context, form);
     }

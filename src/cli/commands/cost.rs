@@ -17,6 +17,10 @@ use crate::policy::period::first_day;
 
 /// Show what was spent
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops cost\n  \
+    llmops cost --since week --by day\n  \
+    llmops cost --since 7d --by day --by model --format csv")]
 pub(in crate::cli) struct CostArgs {
     /// The first day: a date, today, yesterday, week (from Monday), month, 7d (seven days with today)
     #[arg(long, value_name = "DAY", default_value = "today")]

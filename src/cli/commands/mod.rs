@@ -3,8 +3,10 @@
 pub(super) mod batch;
 pub(super) mod calls;
 pub(super) mod chat;
+pub(super) mod completions;
 pub(super) mod config;
 pub(super) mod cost;
+pub(super) mod man;
 pub(super) mod models;
 pub(super) mod question;
 pub(super) mod quote;

@@ -20,11 +20,13 @@ use crate::policy::model::{ModelError, most_alike};
 /// Prices are USD per million tokens, today's. The default model, which is called when no -m names one, is
 /// marked with an asterisk.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  llmops models --provider groq\n  llmops models luna\n  \
-    llmops models --format json | jq '.[] | select(.key_present and .input_usd_per_mtok < 0.2)'")]
+#[command(before_long_help = "Examples:\n  \
+    llmops models --provider groq\n  \
+    llmops models luna\n  \
+    llmops models --format csv > models.csv")]
 pub(in crate::cli) struct ModelsArgs {
     /// Only models with this in their name
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "MODEL")]
     name: Option<String>,
     /// Only this provider's
     #[arg(long, value_name = "PROVIDER")]
@@ -124,7 +126,7 @@ fn footer(rows: &[ModelRow], default: Option<(String, String)>, providers: &[Pro
     let blank = if rows.is_empty() { "" } else { "\n" };
     let default = match default {
         Some((model, why)) => format!("* default: {model}, because {why}"),
-        None => "No default: no `model` is configured and no provider has a key".to_owned(),
+        None => "No default: no `model` is set, and no provider has a key".to_owned(),
     };
     let shown = |provider: &&ProviderSettings| rows.iter().any(|row| row.provider == provider.name);
     let unsupported = providers.iter().filter(|p| p.kind == ProviderKind::Unsupported).filter(shown);

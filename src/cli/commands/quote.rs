@@ -1,6 +1,7 @@
 //! `--dry-run`: what the calls would use and cost.
 
 use super::question::dollars;
+use crate::cli::args::ListFormat;
 use crate::cli::error::CliError;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, thousands};
@@ -15,7 +16,7 @@ pub(super) fn show_one(
     pipeline: &Pipeline,
     request: ChatRequest,
     context: &CallContext,
-    form: QuoteForm,
+    form: ListFormat,
 ) -> Result<u8, CliError> {
     let mut quote = Quote::default();
     quote.add(pipeline, &pipeline.plan(request, context)?);
@@ -23,22 +24,29 @@ pub(super) fn show_one(
     Ok(exit::DONE)
 }
 
-/// How to print a quote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum QuoteForm {
-    Table,
-    Json,
-    Jsonl,
-}
+const COLUMNS: [&str; 8] = [
+    "model",
+    "provider",
+    "requests",
+    "input_tokens",
+    "estimated",
+    "max_output_tokens",
+    "low_cost_usd",
+    "high_cost_usd",
+];
 
 /// Prints a quote.
-pub(super) fn show(ui: &Ui, quote: Quote, form: QuoteForm) -> Result<(), CliError> {
+pub(super) fn show(ui: &Ui, quote: Quote, form: ListFormat) -> Result<(), CliError> {
     let rows = quote.into_rows();
-    match form {
-        QuoteForm::Json => return print(&format::json(&rows)),
-        QuoteForm::Jsonl => return print(&format::jsonl(&rows)),
-        QuoteForm::Table => {}
-    }
+    print(&match form {
+        ListFormat::Json => format::json(&rows),
+        ListFormat::Jsonl => format::jsonl(&rows),
+        ListFormat::Csv => format::csv(&COLUMNS, &rows),
+        ListFormat::Table => table(ui, &rows),
+    })
+}
+
+fn table(ui: &Ui, rows: &[QuoteRow]) -> String {
     let columns = [
         Column::text("Model"),
         Column::number("Requests"),
@@ -48,7 +56,7 @@ pub(super) fn show(ui: &Ui, quote: Quote, form: QuoteForm) -> Result<(), CliErro
         Column::number("to"),
     ];
     let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    print(&table::render(ui, &columns, &rows))
+    table::render(ui, &columns, &rows)
 }
 
 fn cells(row: &QuoteRow) -> Vec<String> {

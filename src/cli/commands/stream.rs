@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::question::{Asked, QuestionArgs};
-use super::quote::QuoteForm;
 use super::{question, quote};
-use crate::cli::args::{CallArgs, GlobalArgs};
+use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::cli::signals::heeding;
@@ -27,11 +26,15 @@ use crate::pipeline::{AnswerEvent, CallContext, CallError, Outcome, Pipeline};
 ///
 /// Piped standard input is context put before the question, or the question itself where there is no other.
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops stream 'Tell me about lighthouses.'\n  \
+    llmops stream -s 'Translate to French.' < letter.txt\n  \
+    llmops stream --format jsonl 'Hello!'")]
 pub(in crate::cli) struct StreamArgs {
     #[command(flatten)]
     pub(in crate::cli) question: QuestionArgs,
     /// How to print the answer
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
     pub(in crate::cli) format: StreamFormat,
     #[command(flatten)]
     pub(in crate::cli) call: CallArgs,
@@ -52,8 +55,8 @@ pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) 
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     if args.call.dry_run {
         let form = match args.format {
-            StreamFormat::Text => QuoteForm::Table,
-            StreamFormat::Jsonl => QuoteForm::Jsonl,
+            StreamFormat::Text => ListFormat::Table,
+            StreamFormat::Jsonl => ListFormat::Jsonl,
         };
         return quote::show_one(ui, &pipeline, request, &context, form);
     }

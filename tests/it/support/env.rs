@@ -28,25 +28,22 @@ impl TestEnv {
 
     /// Prepares `llmops ARGS`, to run in the working directory.
     pub fn llmops<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_llmops"));
-        command.args(args);
-        self.run_of(command)
+        self.program(env!("CARGO_BIN_EXE_llmops"), args)
     }
 
-    /// Prepares a script for bash, in which `llmops` is on the path.
+    /// Prepares a script for bash.
     pub fn shell(&self, script: &str) -> Run {
-        let mut command = Command::new("bash");
-        command.arg("-c").arg(script);
-        let folder = Path::new(env!("CARGO_BIN_EXE_llmops")).parent().unwrap().as_os_str();
-        let mut path = folder.to_owned();
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap_or_default());
-        self.run_of(command).env("PATH", path)
+        self.program("bash", ["-c", script])
     }
 
-    fn run_of(&self, mut command: Command) -> Run {
-        command.current_dir(self.path("")).env_clear();
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    /// Prepares another program, such as a shell, that finds `llmops` on its path.
+    pub fn program<A: AsRef<OsStr>>(&self, program: &str, args: impl IntoIterator<Item = A>) -> Run {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(self.path("")).env_clear();
+        let ours = Path::new(env!("CARGO_BIN_EXE_llmops")).parent().unwrap().to_owned();
+        let theirs = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths([ours].into_iter().chain(std::env::split_paths(&theirs)));
+        command.env("PATH", path.unwrap());
         command.env("TZ", "UTC").env("LANG", "C.UTF-8");
         command.env("HOME", self.root.path().join("home"));
         command.env("XDG_CONFIG_HOME", self.root.path().join("config"));

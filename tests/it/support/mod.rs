@@ -9,6 +9,7 @@ mod output;
 mod reply;
 mod run;
 mod snapshot;
+mod terminal;
 mod upstream;
 mod upstream_tests;
 
@@ -20,4 +21,5 @@ pub use run::{Run, Running};
 pub use rustix::process::Signal;
 pub(crate) use snapshot::assert_run;
 pub use snapshot::{redact, run_text, squeeze};
+pub use terminal::{Key, shown};
 pub use upstream::{Received, Upstream, refused_url};

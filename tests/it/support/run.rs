@@ -14,9 +14,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::output::Output;
+use super::terminal::Terminal;
 
 /// No run of the binary takes longer, or it is killed and the test fails.
-const WATCHDOG: Duration = Duration::from_secs(60);
+pub(super) const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// A run of the binary that has not begun yet.
 pub struct Run {
@@ -103,6 +104,12 @@ impl Run {
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.command.current_dir(self.root.join("work").join(directory));
         self
+    }
+
+    /// Starts the run on a terminal of its own, this many columns wide.
+    #[track_caller]
+    pub fn on_terminal(self, columns: u16) -> Terminal {
+        Terminal::start(&self.command, self.root, columns)
     }
 
     /// Runs to the end.
@@ -244,13 +251,13 @@ fn line_with<'a>(text: &'a str, needle: &str) -> Option<&'a str> {
 }
 
 /// Kills a process that is not done in time.
-struct Watchdog {
+pub(super) struct Watchdog {
     done: Sender<()>,
     thread: JoinHandle<bool>,
 }
 
 impl Watchdog {
-    fn over(pid: Pid) -> Self {
+    pub(super) fn over(pid: Pid) -> Self {
         let (done, waiting) = mpsc::channel();
         let thread = thread::spawn(move || {
             // A sender that is dropped means the run is over, too.
@@ -261,14 +268,14 @@ impl Watchdog {
     }
 
     /// Whether the process had to be killed.
-    fn dismiss(self) -> bool {
+    pub(super) fn dismiss(self) -> bool {
         drop(self.done);
         self.thread.join().unwrap()
     }
 }
 
 /// What a pipe has brought so far, read by a thread as it comes.
-struct Capture(Arc<(Mutex<Captured>, Condvar)>);
+pub(super) struct Capture(Arc<(Mutex<Captured>, Condvar)>);
 
 #[derive(Default)]
 struct Captured {
@@ -277,7 +284,7 @@ struct Captured {
 }
 
 impl Capture {
-    fn of(mut pipe: impl Read + Send + 'static) -> Self {
+    pub(super) fn of(mut pipe: impl Read + Send + 'static) -> Self {
         let shared = Arc::new((Mutex::new(Captured::default()), Condvar::new()));
         let theirs = Arc::clone(&shared);
         thread::spawn(move || {
@@ -297,7 +304,7 @@ impl Capture {
     }
 
     /// Waits until `enough` or until the end; everything captured by then.
-    fn wait_until(&self, enough: impl Fn(&str) -> bool) -> String {
+    pub(super) fn wait_until(&self, enough: impl Fn(&str) -> bool) -> String {
         let captured = self.0.0.lock().unwrap();
         let waiting = self.0.1.wait_while(captured, |captured| {
             !captured.ended && !enough(&String::from_utf8_lossy(&captured.bytes))

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::filter::FilterArgs;
 use super::{COLUMNS, limit};
-use crate::cli::args::GlobalArgs;
+use crate::cli::args::{GlobalArgs, OUTPUT};
 use crate::cli::error::CliError;
 use crate::cli::ui::print;
 use crate::cli::{exit, format, session};
@@ -14,12 +14,15 @@ use crate::ops::calls::{CallDetail, CallSheetRow, Pages};
 ///
 /// Known secrets are masked.
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops calls export > calls.jsonl\n  \
+    llmops calls export --since 7d --format csv > week.csv")]
 pub(super) struct ExportArgs {
     /// The newest N; 0 is all of them
     #[arg(long, value_name = "N", default_value_t = 0)]
     last: u64,
     /// How to print them
-    #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = OUTPUT)]
     format: ExportFormat,
     #[command(flatten)]
     filter: FilterArgs,

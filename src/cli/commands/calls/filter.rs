@@ -15,9 +15,13 @@ use crate::policy::period::{DayError, first_moment, moment_after};
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Which calls")]
 pub(super) struct FilterArgs {
-    /// From this day on: a date, today, yesterday, week (from Monday), month, 7d (seven days with today), 12w,
-    /// 1y, or a time: 2026-11-23T12:00:00Z, 12h
-    #[arg(long, value_name = "DAY")]
+    /// From this day or time on: today, week, 7d, a date
+    #[arg(
+        long,
+        value_name = "DAY",
+        long_help = "From this day on: a date, today, yesterday, week (from Monday), month, 7d (seven days with \
+            today), 12w, 1y; or from this time on: 2026-11-23T12:00:00Z, 12h (ago)"
+    )]
     since: Option<String>,
     /// Up to this day, which is included
     #[arg(long, value_name = "DAY")]

@@ -21,6 +21,10 @@ use crate::cli::ui::Ui;
 
 /// List recorded calls, newest first
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops calls --last 5\n  \
+    llmops calls show 01a206d0\n  \
+    llmops calls --since week --status error --format csv")]
 pub(in crate::cli) struct CallsArgs {
     #[command(subcommand)]
     command: Option<CallsCommand>,

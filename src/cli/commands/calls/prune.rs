@@ -20,6 +20,10 @@ use crate::store::{Prune, Pruned, Pruner, Vacuum};
 ///
 /// What was spent stays on record: `llmops cost` does not change.
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops calls prune --before 90d --dry-run\n  \
+    llmops calls prune --before 12w --bodies\n  \
+    llmops calls prune --before 2025-01-01 --yes")]
 pub(super) struct PruneArgs {
     /// Before this day (a date, today, week, month), this time, or the last 12h, 90d, 12w, 1y
     #[arg(long, value_name = "DAY")]

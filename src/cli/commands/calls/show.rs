@@ -6,10 +6,10 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::local_time;
-use crate::cli::args::GlobalArgs;
+use crate::cli::args::{GlobalArgs, OUTPUT};
 use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
-use crate::cli::ui::{Ui, bytes, print, seconds, thousands};
+use crate::cli::ui::{Ui, bytes, print, printable, seconds, thousands};
 use crate::cli::{exit, format, session};
 use crate::domain::call::Kept;
 use crate::domain::event::Completion;
@@ -18,12 +18,15 @@ use crate::store::CallLookup;
 
 /// Show one call: its request, answer, attempts and cost
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops calls show 01a206d0\n  \
+    llmops calls show 01a206d0 --format json")]
 pub(in crate::cli) struct ShowArgs {
     /// The call's id, or as much of its beginning as is unambiguous
     #[arg(value_name = "CALL")]
     pub(in crate::cli) id: String,
     /// How to print it
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
     pub(in crate::cli) format: ShowFormat,
 }
 
@@ -185,12 +188,6 @@ fn inlined(url: &str) -> Option<String> {
 fn decoded(base64: &str) -> u64 {
     let digits = base64.trim_end_matches('=').len();
     u64::try_from(digits).unwrap_or(u64::MAX).saturating_mul(3) / 4
-}
-
-/// The text without what would steer a terminal.
-fn printable(text: &str) -> String {
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
-    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn ended(text: &str) -> String {

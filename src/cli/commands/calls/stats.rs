@@ -12,6 +12,9 @@ use crate::store::StoreStats;
 
 /// Show how large the store is, and what takes the room
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops calls stats\n  \
+    llmops calls stats --format json")]
 pub(super) struct StatsArgs {
     #[command(flatten)]
     list: ListArgs,

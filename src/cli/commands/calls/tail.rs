@@ -28,6 +28,10 @@ const AT_ONCE: u64 = 500;
 
 /// List the last calls, oldest first, and with -f those to come
 #[derive(Debug, Args)]
+#[command(before_long_help = "Examples:\n  \
+    llmops calls tail\n  \
+    llmops calls tail -f --command batch\n  \
+    llmops calls tail --last 0 --format jsonl > calls.jsonl")]
 pub(super) struct TailArgs {
     /// Go on with calls as they are recorded, by any process, until ^C
     #[arg(short, long)]

@@ -24,9 +24,9 @@ const TEST_TIME: Duration = Duration::from_secs(20);
 /// Asks for what no option says. The key itself is not written: it stays in an environment variable, or
 /// with a command that prints it.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  llmops config init\n  \
-    llmops config init --provider openai --key-cmd 'pass show openai'\n  \
-    llmops config init --provider ollama --model llama3.2 --no-test")]
+#[command(before_long_help = "Examples:\n  llmops config init\n  \
+    llmops config init --provider groq --key-cmd 'pass groq'\n  \
+    llmops config init --provider ollama --model llama3.2")]
 pub(super) struct InitArgs {
     /// The provider
     #[arg(long, value_name = "PROVIDER")]

@@ -18,9 +18,14 @@ use crate::config::{self, ConfigFile, Environment, Options, Setting, Trust};
 
 /// Make, show and check configuration
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  llmops config init\n  llmops config show --origin retry\n  \
-    llmops config schema > llmops.schema.json\n\n\
-    Files, the later on top of the earlier: $XDG_CONFIG_HOME/llmops/config.yaml, ./llmops.yaml.\n\
+#[command(before_long_help = "Examples:\n  \
+    llmops config init --provider openai\n  \
+    llmops config show --origin retry\n  \
+    llmops config schema > llmops.schema.json")]
+#[command(after_long_help = "\
+    Files, the later on top of the earlier:\n  \
+    $XDG_CONFIG_HOME/llmops/config.yaml\n  \
+    ./llmops.yaml\n\
     Above them the environment: LLMOPS_ and the key in capitals, __ for a dot.")]
 pub(in crate::cli) struct ConfigArgs {
     #[command(subcommand)]
@@ -31,17 +36,31 @@ pub(in crate::cli) struct ConfigArgs {
 enum ConfigCommand {
     Init(init::InitArgs),
     /// Find the mistakes in every file
+    #[command(before_long_help = "Examples:\n  \
+        llmops config check\n  \
+        llmops config check --config new.yaml")]
     Check,
     /// Show the settings in force
+    #[command(before_long_help = "Examples:\n  \
+        llmops config show\n  \
+        llmops config show --origin retry\n  \
+        llmops config show --format json")]
     Show(ShowArgs),
     /// Print where your config file is, whether or not there is one
+    #[command(before_long_help = "Examples:\n  \
+        llmops config path\n  \
+        llmops config path --all")]
     Path(PathArgs),
     /// Print the JSON schema of config files, for editors
+    #[command(before_long_help = "Examples:\n  \
+        llmops config schema > llmops.schema.json")]
     Schema,
     /// Trust ./llmops.yaml as it is now
     ///
     /// A project's file may not name commands, addresses, headers, keys, logs or the store until you have
     /// read it and said so. When it changes it needs to be trusted again.
+    #[command(before_long_help = "Examples:\n  \
+        llmops config trust")]
     Trust,
 }
 
