@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use super::args::{ColorWhen, GlobalArgs};
 use super::error::CliError;
 use crate::domain::name::Target;
+use crate::domain::text::plain;
 use crate::pipeline::Notice;
 
 /// A wait longer than this is worth a line even without `-v`.
@@ -123,15 +124,31 @@ impl Ui {
         news
     }
 
+    /// Shows several errors and returns the last one's exit code. What helps against several in a row is
+    /// said once.
+    pub(super) fn report_all(&self, errors: &[CliError]) -> u8 {
+        let next = errors.iter().skip(1).map(CliError::hint).chain([None]);
+        let codes = errors.iter().zip(next).map(|(error, next)| {
+            let hint = error.hint().filter(|hint| next.as_ref() != Some(hint));
+            self.tell(error, hint)
+        });
+        codes.last().unwrap_or(super::exit::DONE)
+    }
+
     /// Shows an error and returns the exit code.
     pub(super) fn report(&self, error: &CliError) -> u8 {
+        self.tell(error, error.hint())
+    }
+
+    fn tell(&self, error: &CliError, hint: Option<String>) -> u8 {
         if error.is_closed_pipe() {
             return super::exit::DONE;
         }
         let (red, cyan) = (self.style_err().red().bold(), self.style_err().cyan());
-        self.say(&format!("{} {error}", red.apply_to("error:")));
-        if let Some(hint) = error.hint() {
-            self.say(&format!("{} {hint}", cyan.apply_to("hint:")));
+        // What is quoted may come from anywhere.
+        self.say(&format!("{} {}", red.apply_to("error:"), plain(&error.to_string())));
+        if let Some(hint) = hint {
+            self.say(&format!("{} {}", cyan.apply_to("hint:"), plain(&hint)));
         }
         error.exit_code()
     }

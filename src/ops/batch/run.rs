@@ -156,7 +156,7 @@ async fn answer(
             let (report, recorded) = report.with_outcome(outcome);
             (report, recorded.map_err(BatchError::Store))
         }
-        Err(CallError::Refused(error)) if !own_model => {
+        Err(CallError::Refused(error)) if !own_model && !matches!(error, RefusedCall::Cancelled) => {
             (report.with_refusal(error.to_string()), Err(error.into()))
         }
         Err(CallError::Refused(error)) => (report.with_refusal(error.to_string()), Ok(())),
