@@ -15,6 +15,30 @@ pub struct TemplateError {
 /// The most instructions a template may run.
 const FUEL: u64 = 1_000_000;
 
+impl TemplateError {
+    /// The same for whoever knows the template's name.
+    pub fn in_it(&self) -> String {
+        format!("line {}: {}", self.line, self.reason)
+    }
+
+    fn new(name: &str, error: &minijinja::Error) -> Self {
+        Self {
+            name: name.to_owned(),
+            line: error.line().unwrap_or(1),
+            reason: error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
+        }
+    }
+}
+
+/// Whether `source` is a template at all.
+///
+/// # Errors
+/// When it is not, where and why.
+pub fn check(name: &str, source: &str) -> Result<(), TemplateError> {
+    let read = Environment::new().template_from_named_str(name, source).map(drop);
+    read.map_err(|error| TemplateError::new(name, &error))
+}
+
 /// Renders `source`; a variable that is not defined is an error.
 pub fn render(name: &str, source: &str, variables: impl Serialize) -> Result<String, TemplateError> {
     let mut environment = Environment::new();
@@ -22,11 +46,7 @@ pub fn render(name: &str, source: &str, variables: impl Serialize) -> Result<Str
     environment.set_keep_trailing_newline(true);
     // A template that never ends would hold up everything else.
     environment.set_fuel(Some(FUEL));
-    environment.render_named_str(name, source, variables).map_err(|error| TemplateError {
-        name: name.to_owned(),
-        line: error.line().unwrap_or(1),
-        reason: error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
-    })
+    environment.render_named_str(name, source, variables).map_err(|error| TemplateError::new(name, &error))
 }
 
 #[cfg(test)]
