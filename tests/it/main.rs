@@ -15,6 +15,7 @@ mod config;
 mod cost;
 mod docs;
 mod hostile;
+mod logs;
 mod path;
 mod store;
 mod support;

@@ -107,7 +107,7 @@ fn an_out_belongs_to_one_run_at_a_time() {
         wired.env.write("in.txt", "well\nwait\n");
         let args = [&["batch", "in.txt", "-o", "out.jsonl"], more].concat();
         let running = wired.llmops(&args).spawn();
-        assert!(gate.wait_until_reached(SOON));
+        assert!(gate.wait_until_reached(SOON) && wired.upstream.wait_for_requests(2, SOON));
         for more in [&[][..], &["--overwrite"]] {
             let requests = wired.requests();
             let second = wired.llmops([&args[..4], more].concat()).run().expect_status(2);
