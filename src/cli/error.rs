@@ -244,6 +244,7 @@ fn refusal_hint(error: &RefusedCall) -> Option<String> {
                 .into()
         }
         RefusedCall::Request(_) => "mend the --param that sets it".into(),
+        RefusedCall::Cancelled => "nothing was sent".into(),
         RefusedCall::Provider(ProviderError::Unknown(_)) => "add it to `providers` in the config file".into(),
         RefusedCall::Provider(ProviderError::Settings { .. }) => {
             "mend it in the config file or the environment".into()

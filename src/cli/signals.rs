@@ -3,7 +3,9 @@
 
 use std::future::pending;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::error::CliError;
 use super::exit;
@@ -34,6 +36,26 @@ pub(super) async fn heeding<T>(
         count += 1;
         on_signal(count);
     }
+}
+
+/// Runs `work` until it ends or the first signal comes, which drops it; then the signal's exit code is the error.
+pub(super) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<Result<T, u8>, CliError> {
+    let stop = CancellationToken::new();
+    let work = async {
+        tokio::select! {
+            result = work => Some(result),
+            () = stop.cancelled() => None,
+        }
+    };
+    let (result, signal) = heeding(work, |_| stop.cancel()).await?;
+    Ok(result.ok_or(signal.unwrap_or(exit::INTERRUPTED)))
+}
+
+/// From now on ^C ends a question, not the program: somebody has to show the cursor again.
+pub(super) fn spare_questions(runtime: &Runtime) -> Result<(), CliError> {
+    let _inside = runtime.enter();
+    let caught = signal(SignalKind::interrupt());
+    caught.map(drop).map_err(|reason| CliError::System { what: "cannot listen for signals", reason })
 }
 
 /// Waits for a signal; for ever, if it is not listened for.

@@ -5,7 +5,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use console::{Alignment, measure_text_width, pad_str};
 
-use super::ui::{Ui, printable, width};
+use super::ui::{Ui, width};
+use crate::domain::text::printable;
 
 /// Blanks between columns.
 const GAP: usize = 2;

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::args::{ColorWhen, GlobalArgs};
 use super::error::CliError;
 use crate::domain::name::Target;
+use crate::domain::text::plain;
 use crate::pipeline::Notice;
 
 /// A wait longer than this is worth a line even without `-v`.
@@ -125,15 +126,31 @@ impl Ui {
         news
     }
 
+    /// Shows several errors and returns the last one's exit code. What helps against several in a row is
+    /// said once.
+    pub(super) fn report_all(&self, errors: &[CliError]) -> u8 {
+        let next = errors.iter().skip(1).map(CliError::hint).chain([None]);
+        let codes = errors.iter().zip(next).map(|(error, next)| {
+            let hint = error.hint().filter(|hint| next.as_ref() != Some(hint));
+            self.tell(error, hint)
+        });
+        codes.last().unwrap_or(super::exit::DONE)
+    }
+
     /// Shows an error and returns the exit code.
     pub(super) fn report(&self, error: &CliError) -> u8 {
+        self.tell(error, error.hint())
+    }
+
+    fn tell(&self, error: &CliError, hint: Option<String>) -> u8 {
         if error.is_closed_pipe() {
             return super::exit::DONE;
         }
         let (red, cyan) = (self.style_err().red().bold(), self.style_err().cyan());
-        self.say(&format!("{} {error}", red.apply_to("error:")));
-        if let Some(hint) = error.hint() {
-            self.say(&format!("{} {hint}", cyan.apply_to("hint:")));
+        // What is quoted may come from anywhere.
+        self.say(&format!("{} {}", red.apply_to("error:"), plain(&error.to_string())));
+        if let Some(hint) = hint {
+            self.say(&format!("{} {}", cyan.apply_to("hint:"), plain(&hint)));
         }
         error.exit_code()
     }
@@ -169,17 +186,6 @@ impl Ui {
 pub(super) fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(CliError::Stdout)
-}
-
-/// A text without what does something to a terminal instead of being shown there, but for the ends of lines and
-/// tabs: controls, and marks that change the direction of what follows. What files and servers say is theirs.
-pub(super) fn printable(text: &str) -> String {
-    let steers = |c: char| match c {
-        '\n' | '\t' => false,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
-        _ => c.is_control(),
-    };
-    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// How wide tables may be; anything goes where stdout is not a terminal.

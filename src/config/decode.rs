@@ -62,13 +62,19 @@ impl de::Error for DecodeError {
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let (expected, found) = (plainly(&expected.to_string()), kind(&found));
-        let quotes = expected == "a text" && matches!(found, "a number" | "true or false");
+        let quotes = matches!(&*expected, "a text" | "a path")
+            && matches!(found, "a number" | "a fraction" | "true or false");
         let hint = quotes.then(|| "a text that looks like something else is written in quotes".to_owned());
         Self::new(format!("expected {expected}, found {found}"), hint)
     }
 
     fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {}", plainly(&expected.to_string())), None)
+        let range = match expected.to_string().as_str() {
+            "u32" => " from 0 to 4294967295",
+            "u64" => ", 0 or more",
+            _ => "",
+        };
+        Self::new(format!("expected {}{range}", plainly(&expected.to_string())), None)
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -86,7 +92,7 @@ impl de::Error for DecodeError {
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let hint = nearest(variant, expected).map(|name| format!("did you mean `{name}`?"));
-        Self::new(format!("expected {}", expected.join(", ")), hint)
+        Self::new(format!("expected one of {}", expected.join(", ")), hint)
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -103,6 +109,7 @@ fn nearest(name: &str, known: &[&str]) -> Option<String> {
 fn plainly(expected: &str) -> String {
     let words = match expected {
         "a string" | "string" => "a text",
+        "path string" => "a path",
         "a boolean" => "true or false",
         "a map" => "settings (`key: value`)",
         "a sequence" => "a list",
@@ -118,7 +125,8 @@ fn plainly(expected: &str) -> String {
 fn kind(found: &Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "true or false",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a number",
+        Unexpected::Float(_) => "a fraction",
         Unexpected::Seq => "a list",
         Unexpected::Map => "settings",
         Unexpected::Unit => "nothing",
@@ -178,6 +186,14 @@ impl<'de> Deserializer<'de> for &'de Node {
                 let error: DecodeError = de::Error::invalid_type(Unexpected::Seq, &visitor);
                 Err(error.at(&self.place))
             }
+            _ => self.deserialize_map(visitor),
+        }
+    }
+
+    /// A key without a value is an empty section.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.value {
+            Tree::Null => visitor.visit_map(Fields { rest: [].iter(), value: None }),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -210,7 +226,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u8 u16 u128 f32 char string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map identifier ignored_any
+        tuple_struct identifier ignored_any
     }
 }
 

@@ -6,6 +6,7 @@
 //! (`tree`); what they are together is read into types (`decode`, `sections`) and becomes plain settings.
 
 mod decode;
+mod doubts;
 mod env;
 mod init;
 mod prices;
@@ -20,6 +21,8 @@ mod variables;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,6 +44,9 @@ pub const DEFAULTS: &str = include_str!("default.yaml");
 
 /// The same, as the build script turned them into JSON.
 const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/default.json"));
+
+/// No file of settings is larger.
+const LARGEST_FILE: u64 = 4 << 20;
 
 /// A project's file, in the current folder.
 const PROJECT_FILE: &str = "llmops.yaml";
@@ -191,7 +197,7 @@ pub fn load(options: &Options, environment: &Environment) -> Result<Config, Conf
     let defaults = defaults();
     let mut tree = option_layer(options)?.over(variables::layer(environment, &defaults)?);
     for file in files(options, environment) {
-        if is_named || file.path.exists() {
+        if is_named || file.is_there() {
             tree = tree.over(file.layer(environment)?);
         }
     }
@@ -214,12 +220,15 @@ pub fn check(options: &Options, environment: &Environment) -> Vec<ConfigError> {
     let is_named = named_file(options, environment).is_some();
     let mut mistakes = Vec::new();
     for file in files(options, environment) {
-        if is_named || file.path.exists() {
+        if is_named || file.is_there() {
             mistakes.extend(file.mistakes(environment));
         }
     }
     if mistakes.is_empty() {
-        mistakes.extend(load(options, environment).err());
+        match load(options, environment) {
+            Ok(config) => mistakes.extend(doubts::of(&config)),
+            Err(error) => mistakes.push(error),
+        }
     }
     mistakes
 }
@@ -254,7 +263,7 @@ impl ConfigFile {
 
     /// Its content, and the same as a tree.
     fn read(&self) -> Result<(Vec<u8>, Node), ConfigError> {
-        let content = std::fs::read(&self.path).map_err(|error| read_error(&self.path, &error))?;
+        let content = self.content().map_err(|error| read_error(&self.path, &error))?;
         let path: Arc<Path> = self.path.as_path().into();
         let parsed = match std::str::from_utf8(&content) {
             Ok(text) => yaml::parse(text, &path),
@@ -265,6 +274,28 @@ impl ConfigFile {
             Err(yaml::YamlError { line, column, reason }) => {
                 Err(ConfigError::at(Place::File { path, line, column }, reason))
             }
+        }
+    }
+
+    fn content(&self) -> io::Result<Vec<u8>> {
+        // What comes with a checkout may be a link to anything, such as a device without an end.
+        if self.of_project && !std::fs::metadata(&self.path)?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        let mut content = Vec::new();
+        File::open(&self.path)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > LARGEST_FILE {
+            return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST_FILE >> 20)));
+        }
+        Ok(content)
+    }
+
+    /// Whether there is something of its name, be it a link that leads nowhere.
+    pub fn is_there(&self) -> bool {
+        use io::ErrorKind::{NotADirectory, NotFound};
+        match self.path.symlink_metadata() {
+            Ok(_) => true,
+            Err(error) => !matches!(error.kind(), NotFound | NotADirectory),
         }
     }
 
@@ -286,32 +317,38 @@ impl ConfigFile {
     ///
     /// # Errors
     /// When it cannot be read, or is not valid.
-    pub fn trust(&self, environment: &Environment) -> Result<(Vec<(String, Place)>, Trust), ConfigError> {
+    pub fn review(&self, environment: &Environment) -> Result<Review, ConfigError> {
         let (content, layer) = self.read()?;
         check_types(&layer)?;
-        Ok((trust::sensitive(&layer), trust::trust_of(&self.path, &content, environment)))
+        let trust = trust::trust_of(&self.path, &content, environment);
+        Ok(Review { sensitive: trust::sensitive(&layer), trust, content })
     }
 
-    /// Records that it is trusted, if it still says what was `seen`.
+    /// Records that it is trusted as it was when it was reviewed.
     ///
     /// # Errors
-    /// When it has changed meanwhile, or the record cannot be written.
-    pub fn give_trust(&self, seen: &[(String, Place)], environment: &Environment) -> Result<(), ConfigError> {
-        let (content, layer) = self.read()?;
-        if trust::sensitive(&layer) != seen {
-            let reason = "it has just changed".to_owned();
-            return Err(ConfigError::Read { path: self.path.clone(), reason });
-        }
-        trust::give(&self.path, &content, environment)
+    /// When the record cannot be written.
+    pub fn give_trust(&self, review: &Review, environment: &Environment) -> Result<(), ConfigError> {
+        trust::give(&self.path, &review.content, environment)
     }
+}
+
+/// What there is to know of a project's file before it is trusted.
+#[derive(Debug)]
+pub struct Review {
+    /// The settings for which it needs trust, with their places.
+    pub sensitive: Vec<(String, Place)>,
+    /// Whether it has it.
+    pub trust: Trust,
+    content: Vec<u8>,
 }
 
 /// The project's file, if there is one and nothing replaces it.
 pub fn project_file(options: &Options, environment: &Environment) -> Option<ConfigFile> {
-    files(options, environment).into_iter().find(|file| file.of_project && file.path.exists())
+    files(options, environment).into_iter().find(|file| file.of_project && file.is_there())
 }
 
-fn read_error(path: &Path, error: &std::io::Error) -> ConfigError {
+fn read_error(path: &Path, error: &io::Error) -> ConfigError {
     ConfigError::Read { path: path.to_owned(), reason: error.to_string() }
 }
 

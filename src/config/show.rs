@@ -72,12 +72,17 @@ fn hide(path: &[&str], value: Value) -> Value {
     }
 }
 
-/// An address without user, password and query.
+/// An address without user, password and query. Nothing is shown of what is not plainly one.
 fn without_secrets(address: &str) -> String {
+    const HIDDEN: &str = "***";
     let address = address.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let Some((scheme, rest)) = address.split_once("://") else { return HIDDEN.to_owned() };
     let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let host = authority.rsplit('@').next().unwrap_or_default();
+    // A password with a slash in it ends up in what looks like a path.
+    if !matches!(scheme, "http" | "https") || path.contains('@') || address.contains('\\') {
+        return HIDDEN.to_owned();
+    }
     format!("{scheme}://{host}{path}")
 }
 
@@ -100,6 +105,10 @@ mod tests {
             ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
             ("https://me:hunter2@host/v1?key=hunter2#hunter2", "https://host/v1"),
             ("https://a@b@host", "https://host"),
+            ("https://me:hun/ter2@host", "***"),
+            ("https:/me:hunter2@host", "***"),
+            ("https:\\\\me:hunter2@host", "***"),
+            ("hunter2", "***"),
         ] {
             assert_eq!(without_secrets(address), shown);
         }

@@ -20,6 +20,7 @@ pub(super) struct SimSection {
     /// Before the first token.
     latency: Span,
     /// Tokens per second; 0 is as fast as possible.
+    #[schemars(range(min = 0))]
     tps: f64,
     /// The rate of 429 with a `Retry-After`.
     rate_limit: Share,
@@ -57,9 +58,9 @@ struct ModelSection {
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PriceSection {
-    #[schemars(with = "f64")]
+    #[schemars(with = "f64", range(min = 0))]
     input: Rate,
-    #[schemars(with = "f64")]
+    #[schemars(with = "f64", range(min = 0))]
     output: Rate,
 }
 

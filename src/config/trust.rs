@@ -3,12 +3,13 @@
 //! a hash: a file that changes is a stranger again.
 
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::env::Environment;
-use super::tree::{Node, Place};
+use super::tree::{Node, Place, Tree};
 use super::{ConfigError, read_error};
 
 /// What its user thinks of a project's file.
@@ -33,11 +34,12 @@ fn needs_trust(path: &[&str]) -> bool {
     }
 }
 
-/// The settings of a file for which it needs trust, in order, with their places.
+/// The settings of a file for which it needs trust, in order, with their places. A key without a value says
+/// nothing.
 pub(super) fn sensitive(file: &Node) -> Vec<(String, Place)> {
     let mut found = Vec::new();
-    file.walk(&mut Vec::new(), &mut |path, place, _| {
-        if needs_trust(path) {
+    file.walk(&mut Vec::new(), &mut |path, place, node| {
+        if needs_trust(path) && node.value != Tree::Null {
             found.push((path.join("."), place.clone()));
         }
     });
@@ -46,48 +48,45 @@ pub(super) fn sensitive(file: &Node) -> Vec<(String, Place)> {
 
 /// Whether the file at `path`, which holds `content`, is trusted.
 pub(super) fn trust_of(path: &Path, content: &[u8], environment: &Environment) -> Trust {
-    let (Ok(list), Ok(path)) = (environment.trust_file(), path.canonicalize()) else { return Trust::None };
+    let (Ok(list), Ok(path)) = (environment.trust_file(), located(path)) else { return Trust::None };
     let Ok(list) = std::fs::read_to_string(list) else { return Trust::None };
     let hash = hash(content);
-    let mut trust = Trust::None;
-    for (known, file) in list.lines().filter_map(|line| line.split_once("  ")) {
-        if Path::new(file) == path {
-            trust = if known == hash { Trust::Given } else { Trust::Outdated };
-        }
+    // The last word counts.
+    let mut lines = list.lines().filter_map(|line| line.split_once("  ")).rev();
+    match lines.find(|(_, file)| Path::new(file) == path) {
+        Some((known, _)) if known == hash => Trust::Given,
+        Some(_) => Trust::Outdated,
+        None => Trust::None,
     }
-    trust
 }
 
 /// Records that the file at `path`, which holds `content`, is trusted.
 pub(super) fn give(path: &Path, content: &[u8], environment: &Environment) -> Result<(), ConfigError> {
     let list = environment.trust_file()?;
     let failed = |error: io::Error| ConfigError::Write { path: list.clone(), reason: error.to_string() };
-    let path = path.canonicalize().map_err(|error| read_error(path, &error))?;
+    let path = located(path).map_err(|error| read_error(path, &error))?;
     let Some(name) = path.to_str().filter(|name| !name.contains('\n')) else {
         let reason = "its path is not plain text".to_owned();
         return Err(ConfigError::Read { path, reason });
     };
-    let known = match std::fs::read_to_string(&list) {
-        Ok(known) => known,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(failed(error)),
-    };
-    let others = known.lines().filter(|line| line.split_once("  ").is_some_and(|(_, file)| file != name));
-    let own = format!("{}  {name}", hash(content));
-    let lines: Vec<&str> = others.chain([own.as_str(), ""]).collect();
-    replace(&list, lines.join("\n").as_bytes()).map_err(failed)
+    append(&list, &format!("{}  {name}\n", hash(content))).map_err(failed)
 }
 
-/// Writes a file as a whole or not at all.
-fn replace(path: &PathBuf, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let new = path.with_extension(format!("new.{}", std::process::id()));
-    let written = std::fs::File::create(&new).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()
-    });
-    written.and_then(|()| std::fs::rename(&new, path))
+/// A file by its folder. Where a link in it leads does not matter: what a file says is meant for where it
+/// stands, since the commands it names are looked for there.
+fn located(path: &Path) -> io::Result<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(folder.canonicalize()?.join(path.file_name().unwrap_or_default()))
+}
+
+/// Adds a line at once, so that several processes can.
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    file.write_all(line.as_bytes())?;
+    file.sync_all()
 }
 
 fn hash(content: &[u8]) -> String {

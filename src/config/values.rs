@@ -52,7 +52,7 @@ pub(super) struct Limit(#[schemars(with = "String")] pub(super) Duration);
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Span::deserialize(deserializer)? {
-            Span(Duration::ZERO) => Err(de::Error::custom("a time limit is longer than 0")),
+            Span(Duration::ZERO) => Err(de::Error::custom("expected a time longer than 0")),
             Span(limit) => Ok(Self(limit)),
         }
     }
@@ -74,7 +74,15 @@ impl<'de> Deserialize<'de> for Share {
 
 /// A number of bytes: `512KiB`, `16MiB`, `1000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-pub(super) struct Size(#[schemars(with = "String")] pub(super) u64);
+pub(super) struct Size(#[schemars(with = "TextOrNumber")] pub(super) u64);
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "what the schema says of a size")]
+enum TextOrNumber {
+    Text(String),
+    Number(u64),
+}
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

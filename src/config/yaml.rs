@@ -146,13 +146,19 @@ impl Localizer for WithoutPlace {
 
 /// The parser's words for programmers, in words for people.
 fn plainly(said: &str) -> String {
-    const WORDS: [(&str, &str); 5] = [
+    const WORDS: [(&str, &str); 8] = [
         ("YAML document too large", "too large or too complex, perhaps by its aliases"),
         ("while parsing a block mapping", "a key is expected here: the indentation does not fit"),
         ("only single YAML document", "a second document, where one is expected"),
         ("Recursive reference", "an alias inside of what it stands for"),
+        ("expected string scalar", "a key is a text"),
+        ("recursion limit exceeded", "nested too deeply"),
+        ("tabs disallowed", "a tab, where lines are indented with blanks"),
         ("unexpected end of file", "the file ends too early"),
     ];
+    if let Some(key) = said.strip_prefix("duplicate mapping key ") {
+        return format!("{} is here for the second time", key.trim_end_matches(" is not allowed here"));
+    }
     let translated = WORDS.iter().find(|(begins, _)| said.starts_with(begins));
     translated.map_or(said, |(_, words)| words).to_owned()
 }

@@ -11,5 +11,6 @@ pub mod overrides;
 pub mod request;
 pub mod secret;
 pub mod settings;
+pub mod text;
 pub mod usage;
 mod words;

@@ -23,6 +23,17 @@ impl Secret {
         if self.0.len() < SHORTEST { text.to_owned() } else { text.replace(&self.0, "***") }
     }
 
+    /// Whether it can be nothing but a key: long, of letters and digits, and no address. `not-needed`, which
+    /// servers without keys are given, is an ordinary word.
+    pub fn looks_like_a_key(&self) -> bool {
+        const SHORTEST: usize = 16;
+        let has = |kind: fn(&char) -> bool| self.0.chars().any(|c| kind(&c));
+        self.0.len() >= SHORTEST
+            && has(char::is_ascii_digit)
+            && has(char::is_ascii_alphabetic)
+            && !self.0.contains("://")
+    }
+
     /// The key itself, for the request to its provider.
     pub fn reveal(&self) -> &str {
         &self.0

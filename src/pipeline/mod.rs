@@ -164,6 +164,9 @@ pub enum RefusedCall {
     /// The template gives no text with these variables.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// Nobody waits for it any more.
+    #[error("cancelled before it was sent")]
+    Cancelled,
 }
 
 /// Why there is no answer.
@@ -232,7 +235,11 @@ impl Pipeline {
     /// When it cannot be sent, and when all attempts failed before the first delta.
     pub async fn call(&self, request: ChatRequest, context: CallContext) -> Result<Answer, CallError> {
         let plan = self.plan(request, &context)?;
-        let provider = self.parts.providers.get(&plan.target.provider).map_err(RefusedCall::from)?;
+        // A command that prints the key may take its time.
+        let provider = tokio::select! {
+            provider = self.parts.providers.get(&plan.target.provider) => provider.map_err(RefusedCall::from)?,
+            () = context.cancel.cancelled() => return Err(RefusedCall::Cancelled.into()),
+        };
         let (opened, opening) = oneshot::channel();
         let run = Run::new(Arc::clone(&self.parts), provider, plan, context);
         self.tasks.spawn(run.drive(opened));
@@ -252,10 +259,13 @@ impl Pipeline {
     }
 
     /// Checks that a model can be called: the one named, else the default.
-    pub fn check_model(&self, named: Option<&str>) -> Result<Target, RefusedCall> {
+    ///
+    /// # Errors
+    /// Whatever keeps it from being called.
+    pub async fn check_model(&self, named: Option<&str>) -> Result<(), RefusedCall> {
         let target = decide::target(&self.parts, named)?;
-        self.parts.providers.get(&target.provider)?;
-        Ok(target)
+        self.parts.providers.get(&target.provider).await?;
+        Ok(())
     }
 
     /// Has no record wait long for a busy store from now on.

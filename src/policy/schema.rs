@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::event::Completion;
 use crate::domain::request::ChatRequest;
 use crate::domain::settings::Structured;
+use crate::domain::text::plain;
 
 /// A schema that answers have to fit.
 #[derive(Debug)]
@@ -169,10 +170,8 @@ fn schema_error(error: &ValidationError<'_>) -> SchemaError {
 
 /// A text that may quote what a model said, safe for a terminal and not too long.
 fn one_line(text: &str) -> String {
-    let is_mark =
-        |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let safe = |c: char| if c.is_control() || is_mark(c) { ' ' } else { c };
-    let mut characters = text.chars().map(safe);
+    let text = plain(text);
+    let mut characters = text.chars();
     let mut line: String = characters.by_ref().take(LONGEST_VIOLATION).collect();
     if characters.next().is_some() {
         line.push('…');

@@ -38,6 +38,24 @@ pub const PROMPT: &str = "prompt";
 /// The variable that it finds the system message in.
 pub const SYSTEM: &str = "system";
 
+impl TemplateError {
+    /// The same for whoever knows the template's name.
+    pub fn in_it(&self) -> String {
+        match self.line {
+            Some(line) => format!("line {line}: {}", self.reason),
+            None => self.reason.clone(),
+        }
+    }
+}
+
+/// Whether `source` is a template at all.
+///
+/// # Errors
+/// When it is not, where and why.
+pub fn check(name: &str, source: &str) -> Result<(), TemplateError> {
+    compile(&environment(), name, source).map(drop)
+}
+
 /// Renders `source`; a variable that is not defined is an error.
 pub fn render(name: &str, source: &str, variables: impl Serialize) -> Result<String, TemplateError> {
     let environment = environment();

@@ -15,9 +15,10 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::secrets::Secrets;
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::secret::Secret;
 use crate::domain::settings::{Key, ProviderSettings};
+use crate::domain::text::plain;
 
 /// The most that is read of a whole answer.
 const LARGEST_BODY: usize = 64 << 20;
@@ -35,7 +36,7 @@ pub(super) struct Http {
     base_path: String,
     headers: HeaderMap,
     /// What no message may show.
-    secrets: Vec<Secret>,
+    secrets: Secrets,
     key_source: Option<String>,
     http2: bool,
     /// Authorities to trust beside the public ones.
@@ -78,7 +79,7 @@ impl Http {
             let bearer = bearer.ok_or_else(|| "its key holds characters that no key has".to_owned())?;
             headers.insert(AUTHORIZATION, bearer);
         }
-        let secrets = key.into_iter().chain(settings.headers.values().cloned()).collect();
+        let secrets = Secrets::of(settings, &url);
         let authorities = settings.ca_file.as_deref().map(read_authorities).transpose()?.unwrap_or_default();
         let (http2, client) = (settings.http2, OnceLock::new());
         Ok(Self { url, base_path, headers, secrets, key_source, http2, authorities, connect_timeout, client })
@@ -141,7 +142,7 @@ impl Http {
     }
 
     /// What no message may show.
-    pub(super) fn secrets(&self) -> &[Secret] {
+    pub(super) fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
@@ -152,11 +153,8 @@ impl Http {
 
     /// One line of bounded length without the key.
     pub(super) fn redact(&self, text: &str) -> String {
-        let clean = hide(&self.secrets, text);
-        // A server's words must not move the cursor or turn the text around.
-        let safe = |c: char| if c.is_control() || is_direction_mark(c) { ' ' } else { c };
-        let plain: String = clean.chars().map(safe).collect();
-        let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+        let clean = self.secrets.hide(text);
+        let line = plain(&clean).split_whitespace().collect::<Vec<_>>().join(" ");
         match line.char_indices().nth(LONGEST_MESSAGE) {
             Some((end, _)) => format!("{}…", &line[..end]),
             None => line,
@@ -181,7 +179,7 @@ impl Http {
         let reason =
             message.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned());
         let key = match &self.key_source {
-            Some(source) if matches!(status.as_u16(), 401..=403) => format!(" (the key is {source}'s)"),
+            Some(source) if matches!(status.as_u16(), 401..=403) => format!(" (the key is from {source})"),
             _ => String::new(),
         };
         let said = self.redact(&format!("{} answered {}: {reason}", self.origin(), status.as_u16()));
@@ -223,11 +221,6 @@ pub(super) fn provider_error(body: &Value) -> (Option<String>, Option<String>) {
     (message, exhausted.or_else(|| text("code")).or_else(|| text("type")))
 }
 
-/// A text without these secrets.
-pub(super) fn hide(secrets: &[Secret], text: &str) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| secret.hide_in(&text))
-}
-
 /// A header that HTTP libraries do not show.
 fn sensitive(value: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(value).ok()?;
@@ -242,11 +235,6 @@ fn endpoint(base: &str, path: &str) -> Option<Url> {
     let mut url = base.clone();
     url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
     Some(url)
-}
-
-/// Unicode's invisible marks that change the direction of text.
-fn is_direction_mark(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn should_retry(headers: &HeaderMap) -> Option<bool> {

@@ -1,10 +1,12 @@
 //! Keys that a command prints, such as a password manager's. The command is run without a shell, with the
-//! terminal's stderr so that it can ask for something, and is ended when it takes too long. What it prints
-//! goes nowhere but into a [`Secret`].
+//! terminal's stderr so that it can ask for something, and is ended when it takes too long or nobody waits
+//! for it any more. What it prints goes nowhere but into a [`Secret`].
 
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,61 +15,89 @@ use crate::domain::secret::Secret;
 /// More than this is no key.
 const LONGEST: u64 = 64 << 10;
 
-/// How often it is looked whether a command that has closed its output has ended, too.
+/// How often it is looked whether a command has ended, or should.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// The key that a command prints, blanks around it left out.
-pub(super) fn printed_by(command: &[String], limit: Duration) -> Result<Secret, String> {
+/// The key that a command prints, blanks around it left out. Dropped before that, the command is ended.
+pub(super) async fn printed_by(command: Vec<String>, limit: Duration) -> Result<Secret, String> {
+    let unwanted = Arc::new(AtomicBool::new(false));
+    let _waiting = Waiting(Arc::clone(&unwanted));
+    let run = tokio::task::spawn_blocking(move || run(&command, limit, &unwanted));
+    run.await.unwrap_or_else(|error| Err(format!("its api_key_cmd was lost: {error}")))
+}
+
+/// Somebody waits for a key, as long as this lives.
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn run(command: &[String], limit: Duration, unwanted: &AtomicBool) -> Result<Secret, String> {
     let (program, arguments) = command.split_first().ok_or("its api_key_cmd is empty")?;
+    let failed = |what: &str| format!("its api_key_cmd `{program}` {what}");
     let until = Instant::now() + limit;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("its api_key_cmd `{program}` cannot be run: {error}"))?;
-    let printed =
-        output_of(&mut child, until).and_then(|printed| Some((printed, end_of(&mut child, until)?)));
-    let Some((printed, status)) = printed else {
+        .map_err(|error| failed(&format!("cannot be run: {error}")))?;
+    let printed = output_of(&mut child);
+    let Some((bytes, status)) = end_of(&mut child, &printed, until, unwanted) else {
         // It may have ended just now; either way nobody waits for it any longer.
         let _ = child.kill();
         let _ = child.wait();
-        return Err(format!("its api_key_cmd `{program}` took longer than {limit:?}"));
+        return Err(failed(&format!("took longer than {limit:?}")));
     };
-    if !status.success() {
-        return Err(format!("its api_key_cmd `{program}` failed: {status}"));
+    // First, since a command that has more to say is ended by a closed pipe.
+    if bytes.len() as u64 > LONGEST {
+        return Err(failed("printed something other than a key"));
     }
-    let key = String::from_utf8(printed).ok().filter(|key| key.len() as u64 <= LONGEST);
-    let key = key.ok_or_else(|| format!("its api_key_cmd `{program}` printed something other than a key"))?;
+    if !status.success() {
+        return Err(failed(&format!("failed: {status}")));
+    }
+    let key = String::from_utf8(bytes).map_err(|_| failed("printed something other than a key"))?;
     match key.trim() {
-        "" => Err(format!("its api_key_cmd `{program}` printed nothing")),
-        key if key.contains('\n') => Err(format!("its api_key_cmd `{program}` printed more than one line")),
+        "" => Err(failed("printed nothing")),
+        key if key.contains(['\n', '\r']) => Err(failed("printed more than one line")),
         key => Ok(Secret::new(key)),
     }
 }
 
-/// All that a command prints; nothing if that takes too long.
-fn output_of(child: &mut Child, until: Instant) -> Option<Vec<u8>> {
-    let output = child.stdout.take()?;
+/// All that a command prints, once that has an end.
+fn output_of(child: &mut Child) -> Receiver<Vec<u8>> {
+    let output = child.stdout.take();
     let (done, printed) = mpsc::channel();
     // Not joined: what the command has started may keep its output open.
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        let read = output.take(LONGEST + 1).read_to_end(&mut bytes);
+        let read = output.map_or(Ok(0), |output| output.take(LONGEST + 1).read_to_end(&mut bytes));
         done.send(read.map(|_| bytes).unwrap_or_default())
     });
-    printed.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+    printed
 }
 
-/// How a command ended; nothing if it does not in time.
-fn end_of(child: &mut Child, until: Instant) -> Option<ExitStatus> {
-    let (_alarm, clock) = mpsc::channel::<()>();
-    loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        if Instant::now() >= until || clock.recv_timeout(LOOK_AGAIN) == Err(RecvTimeoutError::Disconnected) {
-            return None;
+/// What a command printed and how it ended; nothing if it does not in time.
+fn end_of(
+    child: &mut Child,
+    printed: &Receiver<Vec<u8>>,
+    until: Instant,
+    unwanted: &AtomicBool,
+) -> Option<(Vec<u8>, ExitStatus)> {
+    let mut bytes = None;
+    while Instant::now() < until && !unwanted.load(Ordering::Relaxed) {
+        match (&bytes, child.try_wait()) {
+            (Some(_), Ok(Some(status))) => return bytes.map(|bytes| (bytes, status)),
+            (Some(_), _) => thread::park_timeout(LOOK_AGAIN),
+            (None, _) => match printed.recv_timeout(LOOK_AGAIN) {
+                Ok(output) => bytes = Some(output),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bytes = Some(Vec::new()),
+            },
         }
     }
+    None
 }

@@ -4,16 +4,18 @@
 mod http;
 mod key;
 mod openai;
+mod secrets;
 mod sim;
 mod sse;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::sync::Mutex;
 
 use crate::domain::event::{Completion, Event};
 use crate::domain::failure::Failure;
@@ -83,13 +85,16 @@ pub enum ProviderError {
     },
 }
 
+/// A provider, or why there is none.
+type Made = Result<Arc<dyn Provider>, ProviderError>;
+
 /// All providers there are, each made when it is first asked for.
 #[derive(Debug)]
 pub struct Registry {
     settings: BTreeMap<ProviderName, ProviderSettings>,
     sim: SimSettings,
     timeouts: Timeouts,
-    made: Mutex<HashMap<ProviderName, Arc<dyn Provider>>>,
+    made: Mutex<HashMap<ProviderName, Made>>,
 }
 
 impl Registry {
@@ -108,19 +113,21 @@ impl Registry {
         self.settings.get(name).ok_or_else(|| ProviderError::Unknown(name.clone()))
     }
 
-    /// The provider of that name.
-    pub fn get(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, ProviderError> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(provider) = made.get(name) {
-            return Ok(Arc::clone(provider));
+    /// The provider of that name. A command that prints its key runs once, however many calls wait for it,
+    /// and ends when nobody does.
+    pub async fn get(&self, name: &ProviderName) -> Made {
+        let mut made = self.made.lock().await;
+        if let Some(made) = made.get(name) {
+            return made.clone();
         }
-        let provider = self.make(name)?;
-        made.insert(name.clone(), Arc::clone(&provider));
-        Ok(provider)
+        let provider = self.make(name).await;
+        made.insert(name.clone(), provider.clone());
+        provider
     }
 
-    fn make(&self, name: &ProviderName) -> Result<Arc<dyn Provider>, ProviderError> {
+    async fn make(&self, name: &ProviderName) -> Made {
         let settings = self.settings(name)?;
+        let unusable = |reason| ProviderError::Settings { provider: name.clone(), reason };
         match (settings.kind, &settings.key) {
             (ProviderKind::Sim, _) => Ok(Arc::new(sim::Sim::new(self.sim.clone()))),
             (ProviderKind::Unsupported, _) => Err(ProviderError::Unsupported(name.clone())),
@@ -128,22 +135,20 @@ impl Registry {
                 Err(ProviderError::MissingKey { provider: name.clone(), variable: variable.clone() })
             }
             (ProviderKind::Openai, _) => {
-                let made = self
-                    .with_key(settings)
-                    .and_then(|settings| openai::OpenAi::new(&settings, self.timeouts.connect));
-                match made {
-                    Ok(provider) => Ok(Arc::new(provider)),
-                    Err(reason) => Err(ProviderError::Settings { provider: name.clone(), reason }),
-                }
+                let settings = self.with_key(settings).await.map_err(unusable)?;
+                Ok(Arc::new(openai::OpenAi::new(&settings, self.timeouts.connect).map_err(unusable)?))
             }
         }
     }
 
     /// The settings with the key that a command prints, if that is where it comes from.
-    fn with_key<'a>(&self, settings: &'a ProviderSettings) -> Result<Cow<'a, ProviderSettings>, String> {
+    async fn with_key<'a>(
+        &self,
+        settings: &'a ProviderSettings,
+    ) -> Result<Cow<'a, ProviderSettings>, String> {
         let Key::Command(command) = &settings.key else { return Ok(Cow::Borrowed(settings)) };
-        let secret = key::printed_by(command, self.timeouts.key_command)?;
-        let source = command.first().cloned().unwrap_or_default();
+        let secret = key::printed_by(command.clone(), self.timeouts.key_command).await?;
+        let source = format!("api_key_cmd `{}`", command.first().map_or("", String::as_str));
         Ok(Cow::Owned(ProviderSettings { key: Key::Present { secret, source }, ..settings.clone() }))
     }
 }

@@ -12,12 +12,12 @@ use reqwest::header::CONTENT_TYPE;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use super::http::{Http, hide, provider_error};
+use super::http::{Http, provider_error};
+use super::secrets::Secrets;
 use super::sse::SseReader;
 use super::{EventStream, Outgoing, Provider};
 use crate::domain::event::{Completion, Delta, Event, text_of};
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::secret::Secret;
 use crate::domain::settings::ProviderSettings;
 use crate::domain::usage::Usage;
 
@@ -88,8 +88,8 @@ fn is_event_stream(response: &Response) -> bool {
 }
 
 /// A whole body is a short stream: one delta and the end.
-fn whole_body(json: &[u8], secrets: &[Secret]) -> Result<[Event; 2], String> {
-    let body: Value = serde_json::from_slice(json)
+fn whole_body(json: &[u8], secrets: &Secrets) -> Result<[Event; 2], String> {
+    let mut body: Value = serde_json::from_slice(json)
         .map_err(|_| format!("answered 200 with something that is not JSON: {}", glimpse(json, secrets)))?;
     let has_answer =
         |choices: &Vec<Value>| choices.first().is_some_and(|choice| choice["message"].is_object());
@@ -99,16 +99,22 @@ fn whole_body(json: &[u8], secrets: &[Secret]) -> Result<[Event; 2], String> {
             _ => format!("answered 200 without choices: {}", glimpse(json, secrets)),
         });
     }
+    let had_keys = secrets.hide_in_answer(&mut body);
     let delta = delta_of(0, &body["choices"][0]["message"]);
     let usage = usage_of(&body["usage"]);
-    Ok([Event::Delta(delta), Event::Done(Box::new(Completion { body, json: json.to_vec(), usage }))])
+    let completion = if had_keys {
+        Completion::from_body(body, usage)
+    } else {
+        Completion { body, json: json.to_vec(), usage }
+    };
+    Ok([Event::Delta(delta), Event::Done(Box::new(completion))])
 }
 
 /// The beginning of something, for an error message. Secrets go before the rest is cut, so that no
 /// part of one is left.
-fn glimpse(body: &[u8], secrets: &[Secret]) -> String {
+fn glimpse(body: &[u8], secrets: &Secrets) -> String {
     const GLIMPSE: usize = 60;
-    let text = hide(secrets, &String::from_utf8_lossy(body));
+    let text = secrets.hide(&String::from_utf8_lossy(body));
     let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(GLIMPSE).collect();
     if text.is_empty() { "(nothing)".to_owned() } else { format!("`{text}`") }
 }
@@ -163,7 +169,7 @@ struct Reading {
 
 impl Reading {
     fn new(http: Arc<Http>, response: Response) -> Self {
-        let decoder = StreamDecoder { secrets: http.secrets().to_vec(), ..StreamDecoder::default() };
+        let decoder = StreamDecoder { secrets: http.secrets().clone(), ..StreamDecoder::default() };
         Self { http, response, decoder, ready: VecDeque::new(), ended: false }
     }
 
@@ -216,7 +222,7 @@ struct StreamDecoder {
     sse: SseReader,
     body: Assembly,
     ended: bool,
-    secrets: Vec<Secret>,
+    secrets: Secrets,
     fed: usize,
 }
 
@@ -261,7 +267,9 @@ impl StreamDecoder {
     }
 
     fn decode_chunk(&mut self, data: &str) -> Result<Vec<Delta>, Failure> {
-        let Ok(Value::Object(chunk)) = serde_json::from_str(data) else {
+        let mut chunk = serde_json::from_str(data).unwrap_or_default();
+        self.secrets.hide_in_answer(&mut chunk);
+        let Value::Object(chunk) = chunk else {
             let glimpse = glimpse(data.as_bytes(), &self.secrets);
             return Err(broken(format!("sent something in its stream that is not a chunk: {glimpse}")));
         };
@@ -283,7 +291,9 @@ impl StreamDecoder {
     }
 
     fn completion(&mut self) -> Completion {
-        let body = std::mem::take(&mut self.body).into_body();
+        let mut body = std::mem::take(&mut self.body).into_body();
+        // A key that came in pieces.
+        self.secrets.hide_in_answer(&mut body);
         let usage = usage_of(&body["usage"]);
         Completion::from_body(body, usage)
     }

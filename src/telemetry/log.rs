@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::domain::call::{CallSummary, Status};
 use crate::domain::money::Money;
 use crate::domain::settings::LogFormat;
+use crate::domain::text::plain;
 use crate::policy::mask::mask;
 
 /// What is shown of a prompt or an answer, in characters.
@@ -111,8 +112,8 @@ fn text(entry: &LogEntry<'_>) -> String {
         call.status,
         call.latency_ms,
         call.id,
-        on_a_line(&preview(&entry.prompt)),
-        on_a_line(&preview(&entry.response)),
+        plain(&preview(&entry.prompt)),
+        plain(&preview(&entry.response)),
     )
 }
 
@@ -128,11 +129,6 @@ fn preview(text: &str) -> String {
         Some((end, _)) => format!("{}…", &masked[..end]),
         None => masked.into_owned(),
     }
-}
-
-/// Blanks for whatever would move the cursor.
-fn on_a_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -155,7 +151,7 @@ mod tests {
         #[test]
         fn a_preview_is_never_longer_and_never_panics(text in "\\PC{0,300}") {
             prop_assert!(preview(&text).chars().count() <= PREVIEW + 1);
-            prop_assert!(!on_a_line(&text).contains('\n'));
+            prop_assert!(!plain(&text).contains('\n'));
         }
     }
 }

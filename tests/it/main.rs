@@ -16,6 +16,7 @@ mod cost;
 mod docs;
 mod help;
 mod hostile;
+mod logs;
 mod path;
 mod readme;
 mod shell;

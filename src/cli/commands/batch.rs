@@ -16,7 +16,7 @@ use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
-use crate::cli::signals::heeding;
+use crate::cli::signals::{heeding, unless_stopped};
 use crate::cli::ui::{Ui, seconds, thousands};
 use crate::cli::{exit, format, limits, out, session};
 use crate::domain::call::Origin;
@@ -93,14 +93,17 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     if args.call.dry_run {
         return dry_run(ui, &pipeline, &context, sources, args);
     }
-    check_models(&pipeline, &context, &checked)?;
+    let runtime = session::runtime()?;
+    match runtime.block_on(unless_stopped(check_models(&pipeline, &context, &checked)))? {
+        Ok(checked) => checked?,
+        Err(code) => return Ok(code),
+    }
     limits::make_room(args.jobs)?;
     let out = match out_of(args) {
         Some(path) => out::open(path, args.overwrite)?,
         None => out::stdout(),
     };
     let summary = args.summary.as_deref().map(open_summary).transpose()?;
-    let runtime = session::runtime()?;
     let (ended, signal) =
         runtime.block_on(send(ui, pipeline, context, sources, args, checked.total, &out))?;
     // Not waited for: the reading of a terminal may still hang.
@@ -175,13 +178,13 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// A model that cannot be called fails before the first call, not at every item.
-fn check_models(pipeline: &Pipeline, context: &CallContext, checked: &Checked) -> Result<(), CliError> {
+async fn check_models(pipeline: &Pipeline, context: &CallContext, checked: &Checked) -> Result<(), CliError> {
     if let Some(model) = &context.overrides.model {
-        pipeline.check_model(Some(model))?;
+        pipeline.check_model(Some(model)).await?;
         return Ok(());
     }
     for (model, place) in &checked.models {
-        pipeline.check_model(model.as_deref()).map_err(|error| match model {
+        pipeline.check_model(model.as_deref()).await.map_err(|error| match model {
             Some(_) => CliError::LineModel { place: place.clone(), error },
             None => error.into(),
         })?;

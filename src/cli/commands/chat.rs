@@ -59,8 +59,6 @@ pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
         };
         return quote::show_one(ui, &pipeline, request, &context, form);
     }
-    // A key's command may take its time: ^C ends that, too, as long as nobody listens for it.
-    pipeline.check_model(context.overrides.model.as_deref())?;
     let runtime = session::runtime()?;
     let (asked, signal) = runtime.block_on(ask(pipeline, request, context, args.format))?;
     question::conclude(ui, asked, signal)

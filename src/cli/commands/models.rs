@@ -11,6 +11,7 @@ use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, thousands};
 use crate::cli::{exit, format};
 use crate::domain::settings::{ProviderKind, ProviderSettings};
+use crate::domain::text::plain;
 use crate::ops::models::{ModelRow, models};
 use crate::pipeline::Clock;
 use crate::policy::model::{ModelError, most_alike};
@@ -125,7 +126,7 @@ fn table(ui: &Ui, rows: &[ModelRow]) -> String {
 fn footer(rows: &[ModelRow], default: Option<(String, String)>, providers: &[ProviderSettings]) -> String {
     let blank = if rows.is_empty() { "" } else { "\n" };
     let default = match default {
-        Some((model, why)) => format!("* default: {model}, because {why}"),
+        Some((model, why)) => format!("* default: {}, because {why}", plain(&model)),
         None => "No default: no `model` is set, and no provider has a key".to_owned(),
     };
     let shown = |provider: &&ProviderSettings| rows.iter().any(|row| row.provider == provider.name);

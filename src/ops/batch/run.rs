@@ -154,8 +154,10 @@ async fn answer(
             let (report, recorded) = report.with_outcome(outcome);
             (report, recorded.map_err(BatchError::Store))
         }
-        // What one line lacks, or names, is no reason to stop.
-        Err(CallError::Refused(error)) if own_model || matches!(error, RefusedCall::Template(_)) => {
+        // What one line lacks, or names, is no reason to stop; nor is it that everything stops already.
+        Err(CallError::Refused(error))
+            if own_model || matches!(error, RefusedCall::Template(_) | RefusedCall::Cancelled) =>
+        {
             (report.with_refusal(error.to_string()), Ok(()))
         }
         Err(CallError::Refused(error)) => (report.with_refusal(error.to_string()), Err(error.into())),

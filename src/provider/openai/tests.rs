@@ -109,7 +109,7 @@ fn line_ends_do_not_matter() {
 #[test]
 fn whole_answers_become_what_is_on_record() {
     check_all(fixtures("response", "json").into_iter().map(|(path, body)| {
-        let seen = match whole_body(&body, &[]) {
+        let seen = match whole_body(&body, &Secrets::default()) {
             Ok([Event::Delta(delta), Event::Done(completion)]) => json!({
                 "delta": delta,
                 "text": completion.text(),
@@ -128,7 +128,7 @@ fn whole_answers_become_what_is_on_record() {
 #[test]
 fn an_answer_is_kept_as_it_came() {
     for (path, bytes) in fixtures("response", "json") {
-        if let Ok([_, Event::Done(completion)]) = whole_body(&bytes, &[]) {
+        if let Ok([_, Event::Done(completion)]) = whole_body(&bytes, &Secrets::default()) {
             let body: Value = serde_json::from_slice(&bytes).unwrap();
             assert_eq!(completion.body.to_string(), body.to_string(), "{}", path.display());
         }
@@ -182,7 +182,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(pieces in proptest::collection::vec(any::<Vec<u8>>(), 0..8)) {
         decode(pieces.iter().map(Vec::as_slice));
-        let _ = whole_body(&pieces.concat(), &[]);
+        let _ = whole_body(&pieces.concat(), &Secrets::default());
     }
 
     #[test]
@@ -194,7 +194,7 @@ proptest! {
         let whole = decode([stream.as_bytes()]);
         prop_assert_eq!(decode(stream.as_bytes().chunks(7)), whole);
         for chunk in chunks {
-            if let Ok([_, Event::Done(completion)]) = whole_body(chunk.to_string().as_bytes(), &[]) {
+            if let Ok([_, Event::Done(completion)]) = whole_body(chunk.to_string().as_bytes(), &Secrets::default()) {
                 let _ = (completion.text(), completion.tool_calls(), completion.finish_reason());
             }
         }
@@ -204,7 +204,7 @@ proptest! {
 #[test]
 fn an_answer_that_is_there_is_not_lost_with_its_reader() {
     let body = br#"{"choices": [{"message": {"content": "whole"}}], "usage": {"prompt_tokens": 9}}"#;
-    let mut answer = WholeBody(whole_body(body, &[]).unwrap().into_iter());
+    let mut answer = WholeBody(whole_body(body, &Secrets::default()).unwrap().into_iter());
     assert!(matches!(answer.next().now_or_never(), Some(Some(Ok(Event::Delta(_))))));
     let completion = answer.so_far().unwrap();
     assert_eq!(completion.text(), "whole");

@@ -2,27 +2,11 @@
 //! in a view, not in a file.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use serde_json::json;
 
 use super::{KEY, SOON, Wired, chunk, data};
 use crate::support::{Gate, Output, Reply};
-
-/// Everything below a directory that is a file, as bytes.
-fn files_below(directory: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(files_below(&path));
-        } else {
-            files.push((path.display().to_string(), fs::read(&path).unwrap()));
-        }
-    }
-    files
-}
 
 /// No part of the key that would be of use to anybody.
 #[track_caller]
@@ -45,7 +29,7 @@ fn assert_key_nowhere(what: &str, wired: &Wired, output: &Output) {
         let shown = wired.llmops(args).run().expect_status(0);
         assert_no_key(&format!("{args:?}, {what}"), shown.stdout.as_bytes());
     }
-    for (name, bytes) in files_below(&wired.env.root().join("data")) {
+    for (name, bytes) in wired.env.files_below("data") {
         assert_no_key(&format!("{name}, {what}"), &bytes);
     }
 }
@@ -100,7 +84,7 @@ fn the_key_is_not_in_the_store_while_it_is_written() {
     running.write_line("first");
     running.write_line("second");
     assert!(gate.wait_until_reached(SOON));
-    let files = files_below(&wired.env.root().join("data"));
+    let files = wired.env.files_below("data");
     let names: BTreeSet<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert!(names.iter().any(|name| name.ends_with("/llmops.db")), "{names:?}");
     for (name, bytes) in &files {

@@ -72,6 +72,21 @@ impl TestEnv {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
+    /// Every file below a directory of the test's, by its path, with its bytes; none if it is not there.
+    pub fn files_below(&self, directory: impl AsRef<Path>) -> Vec<(String, Vec<u8>)> {
+        let mut files = Vec::new();
+        let Ok(entries) = fs::read_dir(self.root.path().join(directory)) else { return files };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files.extend(self.files_below(&path));
+            } else {
+                files.push((path.display().to_string(), fs::read(&path).unwrap()));
+            }
+        }
+        files
+    }
+
     /// Writes `$XDG_CONFIG_HOME/llmops/config.yaml`.
     pub fn write_config(&self, yaml: &str) -> PathBuf {
         write(self.root.path().join("config/llmops/config.yaml"), yaml.as_bytes())

@@ -9,10 +9,11 @@ use super::local_time;
 use crate::cli::args::{GlobalArgs, OUTPUT};
 use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
-use crate::cli::ui::{Ui, bytes, print, printable, seconds, thousands};
+use crate::cli::ui::{Ui, bytes, print, seconds, thousands};
 use crate::cli::{exit, format, session};
 use crate::domain::call::Kept;
 use crate::domain::event::Completion;
+use crate::domain::text::printable;
 use crate::ops::calls::{AttemptRow, CallDetail};
 use crate::store::CallLookup;
 

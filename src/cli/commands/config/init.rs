@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use console::Term;
 use dialoguer::{Confirm, Input, Select};
 
 use crate::cli::args::GlobalArgs;
 use crate::cli::error::CliError;
+use crate::cli::signals::{spare_questions, unless_stopped};
 use crate::cli::ui::{Ui, can_ask, print};
 use crate::cli::{exit, session};
-use crate::config::{self, Choice, Environment, Settings};
+use crate::config::{self, Choice, ConfigError, Environment, Place, Settings};
 use crate::domain::settings::{Key, ProviderKind, ProviderSettings};
 use crate::provider::Registry;
 
@@ -32,10 +35,10 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "PROVIDER")]
     provider: Option<String>,
     /// The model to use when no -m names one
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", value_parser = NonEmptyStringValueParser::new())]
     model: Option<String>,
     /// A command that prints the key, for when its environment variable is not set
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new())]
     key_cmd: Option<String>,
     /// Do not try the key
     #[arg(long)]
@@ -56,21 +59,44 @@ pub(super) fn run(args: &InitArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, C
         return Err(CliError::ConfigExists(path));
     }
     let asks = can_ask() && !global.yes;
+    let runtime = session::runtime()?;
+    if asks {
+        spare_questions(&runtime)?;
+    }
     let settings = config::without_files(&environment)?;
     let provider = choose_provider(args, &settings, asks)?;
     let key_cmd = choose_key_cmd(args, provider, asks)?;
     let model = choose_model(args, provider, asks)?;
-    let choice = Choice { provider: provider.name.to_string(), model, key_cmd };
+    let chosen = provider.name.clone();
+    let choice = Choice { provider: chosen.to_string(), model, key_cmd };
     let text = config::file_for(&choice);
-    let settings = config::preview(&text, &path, &environment)?;
-    if !args.no_test && !test(ui, &settings, &choice.provider)? && asks && !confirm("Write the file anyway?")?
-    {
+    let settings = config::preview(&text, &path, &environment).map_err(unusable)?;
+    let works = match &settings.providers.iter().find(|provider| provider.name == chosen) {
+        Some(provider) if !args.no_test => {
+            match runtime.block_on(unless_stopped(test(ui, &settings, provider)))? {
+                Ok(works) => works,
+                Err(code) => return Ok(code),
+            }
+        }
+        _ => true,
+    };
+    if !works && asks && !confirm("Write the file all the same")? {
         return Ok(exit::FAILED);
     }
     write(&path, &text, args.force).map_err(|reason| CliError::Write { path: path.clone(), reason })?;
     print(&format!("Wrote {}\n", path.display()))?;
-    ui.note("try it: llmops chat 'Say hello.'");
+    ui.note(if works { "try it: llmops chat 'Say hello.'" } else { "mend that before the first call" });
     Ok(exit::DONE)
+}
+
+/// What was chosen makes no file that can be read. The place is in one that nobody has seen.
+fn unusable(error: ConfigError) -> CliError {
+    match error {
+        ConfigError::Invalid { place: Place::File { .. }, reason, .. } => {
+            CliError::usage(reason, "the command is written as for a shell, which it is run without")
+        }
+        error => error.into(),
+    }
 }
 
 /// The providers that can be called.
@@ -98,7 +124,7 @@ fn choose_provider<'a>(
     let lines: Vec<String> = providers.iter().map(|provider| describe(provider)).collect();
     let with_key = providers.iter().position(|provider| matches!(provider.key, Key::Present { .. }));
     let chosen = Select::new()
-        .with_prompt("Which provider?")
+        .with_prompt("Provider")
         .items(&lines)
         .default(with_key.unwrap_or(0))
         .interact()
@@ -140,7 +166,7 @@ fn choose_model(args: &InitArgs, provider: &ProviderSettings, asks: bool) -> Res
     let model = match (&args.model, usual, asks) {
         (Some(model), _, _) => model.clone(),
         (None, usual, true) => {
-            let input = Input::<String>::new().with_prompt("Which model by default?");
+            let input = Input::<String>::new().with_prompt("Model when no -m names one");
             let input = usual.into_iter().fold(input, Input::default);
             input.interact_text().map_err(unasked)?
         }
@@ -157,27 +183,32 @@ fn choose_model(args: &InitArgs, provider: &ProviderSettings, asks: bool) -> Res
 }
 
 /// Tries the provider and its key. A key that is not there yet is no failure.
-fn test(ui: &Ui, settings: &Settings, name: &str) -> Result<bool, CliError> {
-    let Some(provider) = settings.providers.iter().find(|provider| provider.name.as_str() == name) else {
-        return Ok(true);
-    };
+async fn test(ui: &Ui, settings: &Settings, provider: &ProviderSettings) -> bool {
     if let Key::Missing(variable) = &provider.key {
         ui.note(&format!("{variable} is not set, so the key was not tried; set it before the first call"));
-        return Ok(true);
+        return true;
     }
+    let name = &provider.name;
     let registry = Registry::new([provider.clone()], settings.sim.clone(), settings.timeouts);
-    let made = registry.get(&provider.name).map_err(crate::pipeline::RefusedCall::from)?;
-    let check = async { tokio::time::timeout(TEST_TIME, made.check()).await };
-    let failure = match session::runtime()?.block_on(check) {
-        Ok(Ok(())) => {
-            ui.note(&format!("{name} answers, and takes the key"));
-            return Ok(true);
+    let limit = TEST_TIME.min(settings.timeouts.total);
+    let check = async {
+        let made = registry.get(name).await.map_err(|error| error.to_string())?;
+        match tokio::time::timeout(limit, made.check()).await {
+            Ok(checked) => checked.map_err(|failure| failure.message),
+            Err(_) => Err(format!("{name} did not answer within {limit:?}")),
         }
-        Ok(Err(failure)) => failure.message,
-        Err(_) => format!("{name} did not answer within {TEST_TIME:?}"),
     };
-    ui.note(&format!("{name} could not be tried: {failure}"));
-    Ok(false)
+    match check.await {
+        Ok(()) => {
+            let key = if provider.key == Key::NotNeeded { "" } else { ", and takes the key" };
+            ui.note(&format!("{name} answers{key}"));
+            true
+        }
+        Err(failure) => {
+            ui.note(&format!("trying it failed: {failure}"));
+            false
+        }
+    }
 }
 
 fn confirm(question: &str) -> Result<bool, CliError> {
@@ -186,6 +217,9 @@ fn confirm(question: &str) -> Result<bool, CliError> {
 
 fn unasked(error: dialoguer::Error) -> CliError {
     let dialoguer::Error::IO(reason) = error;
+    // A list hides the cursor, and leaves it so when it is interrupted. Where that fails nothing can be done.
+    let terminal = Term::stderr();
+    let _ = terminal.show_cursor().and_then(|()| terminal.write_line(""));
     match reason.kind() {
         ErrorKind::Interrupted => CliError::Interrupted,
         _ => CliError::System { what: "cannot ask", reason },

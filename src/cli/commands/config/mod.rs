@@ -14,7 +14,8 @@ use crate::cli::session::{self, Session};
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
-use crate::config::{self, ConfigFile, Environment, Options, Setting, Trust};
+use crate::config::{self, ConfigFile, Environment, Review, Setting, Trust};
+use crate::domain::text::plain;
 
 /// Make, show and check configuration
 #[derive(Debug, Args)]
@@ -96,18 +97,16 @@ pub(in crate::cli) fn run(args: &ConfigArgs, global: &GlobalArgs, ui: &Arc<Ui>) 
     }
 }
 
-/// Every mistake is told, and the last one ends the command.
+/// Tells every mistake.
 fn check(global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
     let (options, environment) = (session::options(global)?, Environment::of_process());
-    let mut mistakes = config::check(&options, &environment);
-    if let Some(last) = mistakes.pop() {
-        for mistake in mistakes {
-            ui.report(&mistake.into());
-        }
-        return Err(last.into());
+    let mistakes: Vec<CliError> =
+        config::check(&options, &environment).into_iter().map(CliError::from).collect();
+    if !mistakes.is_empty() {
+        return Ok(ui.report_all(&mistakes));
     }
     let there: Vec<_> =
-        config::files(&options, &environment).into_iter().filter(|file| file.path.exists()).collect();
+        config::files(&options, &environment).into_iter().filter(ConfigFile::is_there).collect();
     let said: Vec<String> =
         there.iter().map(|file| format!("{}: no mistakes\n", file.path.display())).collect();
     print(&if said.is_empty() {
@@ -146,7 +145,7 @@ fn settings_table(ui: &Ui, settings: &[Setting], origin: bool) -> String {
             Value::String(text) => text.trim_end().replace('\n', "⏎"),
             other => other.to_string(),
         };
-        let cells = [setting.key.clone(), value, setting.origin.clone()];
+        let cells = [plain(&setting.key), plain(&value), setting.origin.clone()];
         cells.into_iter().take(if origin { 3 } else { 2 }).collect()
     };
     let rows: Vec<Vec<String>> = settings.iter().map(cells).collect();
@@ -170,7 +169,7 @@ fn path(args: &PathArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
         print(&format!("{}\n", own.display()))?;
         return Ok(exit::DONE);
     }
-    let rows: Vec<FileRow> = files.iter().map(|file| file_row(file, &options, &environment)).collect();
+    let rows: Vec<FileRow> = files.iter().map(|file| file_row(file, &environment)).collect();
     print(&match args.list.format {
         ListFormat::Json => format::json(&rows),
         ListFormat::Jsonl => format::jsonl(&rows),
@@ -184,21 +183,19 @@ fn path(args: &PathArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
     Ok(exit::DONE)
 }
 
-fn file_row(file: &ConfigFile, options: &Options, environment: &Environment) -> FileRow {
+fn file_row(file: &ConfigFile, environment: &Environment) -> FileRow {
     let kind = match (file.of_project, environment.config_file().is_ok_and(|own| own == file.path)) {
         (true, _) => "project",
         (false, true) => "user",
         (false, false) => "named",
     };
-    let there = options.file.is_some() || file.path.exists();
-    let state = match (there, file.trust(environment)) {
+    let there = file.is_there();
+    let untrusted =
+        |review: &Review| file.of_project && !review.sensitive.is_empty() && review.trust != Trust::Given;
+    let state = match (there, file.review(environment)) {
         (false, _) => "not there",
         (true, Err(_)) => "invalid",
-        (true, Ok((sensitive, trust)))
-            if file.of_project && !sensitive.is_empty() && trust != Trust::Given =>
-        {
-            "not trusted"
-        }
+        (true, Ok(review)) if untrusted(&review) => "not trusted",
         (true, Ok(_)) => "read",
     };
     FileRow { path: file.path.display().to_string(), kind, state }
@@ -217,15 +214,17 @@ fn trust(global: &GlobalArgs) -> Result<u8, CliError> {
             "files elsewhere need no trust: yours, and the one that --config names",
         ));
     };
-    let (sensitive, trust) = file.trust(&environment)?;
+    let review = file.review(&environment)?;
     let name = file.path.display();
-    if sensitive.is_empty() {
+    if review.sensitive.is_empty() {
         print(&format!("{name} sets nothing that needs trust\n"))?;
         return Ok(exit::DONE);
     }
-    file.give_trust(&sensitive, &environment)?;
-    let settings: Vec<String> = sensitive.iter().map(|(key, place)| format!("  {place}: {key}\n")).collect();
-    let again = if trust == Trust::Given { "already " } else { "" };
-    print(&format!("{name} is {again}trusted as it is now. What needs trust in it:\n{}", settings.concat()))?;
+    file.give_trust(&review, &environment)?;
+    // Names, too, come from whoever wrote the file.
+    let line = |(key, place): &(String, _)| format!("  {place}: {}\n", plain(key));
+    let settings: String = review.sensitive.iter().map(line).collect();
+    let again = if review.trust == Trust::Given { "already " } else { "" };
+    print(&format!("{name} is {again}trusted as it is now. What needs trust in it:\n{settings}"))?;
     Ok(exit::DONE)
 }
