@@ -48,6 +48,9 @@ pub(super) enum CliError {
     /// There is a config file already.
     #[error("the config file {} exists", .0.display())]
     ConfigExists(PathBuf),
+    /// A provider that was to be set up does not answer, or not with this key.
+    #[error("trying it failed: {0}")]
+    Untried(String),
     /// A question was answered with ^C.
     #[error("interrupted")]
     Interrupted,
@@ -124,7 +127,8 @@ impl CliError {
             | Self::NoCall(_)
             | Self::AmbiguousCall { .. } => exit::USAGE,
             Self::Interrupted => exit::INTERRUPTED,
-            Self::Call(CallError::Failed(_) | CallError::Lost)
+            Self::Untried(_)
+            | Self::Call(CallError::Failed(_) | CallError::Lost)
             | Self::Batch(_)
             | Self::Unrecorded(_)
             | Self::FailedUnrecorded { .. }
@@ -153,6 +157,7 @@ impl CliError {
             Self::Day(_) => Some(
                 "a day is a date such as 2026-11-23, or today, yesterday, week, month, 7d, 12w, 1y".into(),
             ),
+            Self::Untried(_) => Some("mend that, or write the file all the same with --no-test".into()),
             Self::ConfigExists(_) => {
                 Some("edit it, or replace it with --force; `llmops config show` says what is in force".into())
             }

@@ -1,18 +1,95 @@
-//! Questions to whoever sits at the terminal. Where nobody does, there is nobody to ask, and things go on.
+//! Questions to whoever sits at the terminal. ^C at one ends the program in order, with a visible cursor.
 
-use std::io::IsTerminal;
+use std::io::ErrorKind;
 
-use dialoguer::Confirm;
+use console::Term;
+use dialoguer::{Confirm, Input, Select};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::GlobalArgs;
 use super::error::CliError;
-use super::ui::stdin_is_terminal;
+use super::ui::can_ask;
+use super::{exit, session};
 
-/// Asks, unless `-y` has answered or there is nobody to ask.
-pub(super) fn confirm(global: &GlobalArgs, question: &str) -> Result<bool, CliError> {
-    if global.yes || !stdin_is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(true);
+/// Somebody who can be asked.
+pub(super) struct Prompt {
+    terminal: Term,
+}
+
+impl Prompt {
+    /// Somebody, unless `-y` has answered everything or nobody is there. ^C ends the program from then on.
+    pub(super) fn new(global: &GlobalArgs) -> Result<Option<Self>, CliError> {
+        if global.yes || !can_ask() {
+            return Ok(None);
+        }
+        let runtime = session::runtime()?;
+        let inside = runtime.enter();
+        let interrupts = signal(SignalKind::interrupt());
+        drop(inside);
+        let interrupts =
+            interrupts.map_err(|reason| CliError::System { what: "cannot listen for signals", reason })?;
+        std::thread::spawn(move || end_when_interrupted(&runtime, interrupts));
+        Ok(Some(Self { terminal: Term::stderr() }))
     }
-    let asked = Confirm::new().with_prompt(question).default(false).interact();
-    asked.map_err(|dialoguer::Error::IO(reason)| CliError::System { what: "cannot ask", reason })
+
+    /// Which of these.
+    pub(super) fn select(
+        &self,
+        question: &str,
+        choices: &[String],
+        default: usize,
+    ) -> Result<usize, CliError> {
+        Select::new()
+            .with_prompt(question)
+            .items(choices)
+            .default(default)
+            .interact_on(&self.terminal)
+            .map_err(unanswered)
+    }
+
+    /// A line; without a default it may be empty.
+    pub(super) fn line(&self, question: &str, default: Option<String>) -> Result<String, CliError> {
+        let input = Input::<String>::new().with_prompt(question).allow_empty(default.is_none());
+        let line = default
+            .into_iter()
+            .fold(input, Input::default)
+            .interact_text_on(&self.terminal)
+            .map_err(unanswered)?;
+        Ok(line.trim().to_owned())
+    }
+
+    /// Yes or no; no by itself.
+    pub(super) fn confirm(&self, question: &str) -> Result<bool, CliError> {
+        Confirm::new().with_prompt(question).default(false).interact_on(&self.terminal).map_err(unanswered)
+    }
+}
+
+/// Asks for leave. Where nobody can be asked, as in a script, what was typed is leave enough.
+pub(super) fn confirm(global: &GlobalArgs, question: &str) -> Result<bool, CliError> {
+    Prompt::new(global)?.map_or(Ok(true), |prompt| prompt.confirm(question))
+}
+
+/// What ^C does to any program, but with a visible cursor: a question that waits for a key hears of no signal.
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "a signal is no return from main")]
+fn end_when_interrupted(runtime: &Runtime, mut interrupts: Signal) {
+    if runtime.block_on(interrupts.recv()).is_some() {
+        show_cursor();
+        std::process::exit(exit::INTERRUPTED.into());
+    }
+}
+
+fn show_cursor() {
+    // Where that fails nothing can be done.
+    let terminal = Term::stderr();
+    let _ = terminal.show_cursor().and_then(|()| terminal.write_line(""));
+}
+
+fn unanswered(error: dialoguer::Error) -> CliError {
+    let dialoguer::Error::IO(reason) = error;
+    show_cursor();
+    match reason.kind() {
+        ErrorKind::Interrupted => CliError::Interrupted,
+        _ => CliError::System { what: "cannot ask", reason },
+    }
 }

@@ -3,7 +3,6 @@
 
 use std::future::pending;
 
-use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -49,13 +48,6 @@ pub(super) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<R
     };
     let (result, signal) = heeding(work, |_| stop.cancel()).await?;
     Ok(result.ok_or(signal.unwrap_or(exit::INTERRUPTED)))
-}
-
-/// From now on ^C ends a question, not the program: somebody has to show the cursor again.
-pub(super) fn spare_questions(runtime: &Runtime) -> Result<(), CliError> {
-    let _inside = runtime.enter();
-    let caught = signal(SignalKind::interrupt());
-    caught.map(drop).map_err(|reason| CliError::System { what: "cannot listen for signals", reason })
 }
 
 /// Waits for a signal; for ever, if it is not listened for.

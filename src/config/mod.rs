@@ -194,24 +194,25 @@ fn named_file(options: &Options, environment: &Environment) -> Option<PathBuf> {
 /// Reads and lays together every layer.
 pub fn load(options: &Options, environment: &Environment) -> Result<Config, ConfigError> {
     let is_named = named_file(options, environment).is_some();
-    let defaults = defaults();
-    let mut tree = option_layer(options)?.over(variables::layer(environment, &defaults)?);
-    for file in files(options, environment) {
+    let mut tree = defaults();
+    for file in files(options, environment).into_iter().rev() {
         if is_named || file.is_there() {
-            tree = tree.over(file.layer(environment)?);
+            tree = file.layer(environment)?.over(tree);
         }
     }
-    let tree = tree.over(defaults);
+    let above = option_layer(options)?.over(variables::layer(environment, &tree)?);
+    let tree = above.over(tree);
     Ok(Config { settings: settings(&tree, environment)?, tree })
 }
 
 /// The same for who cannot be told of mistakes: a layer with one is left out, and a file that is none. None
 /// where even what is left makes no sense.
 pub fn load_readable(options: &Options, environment: &Environment) -> Option<Config> {
-    let (files, defaults) = (files(options, environment), defaults());
-    let files = files.iter().filter(|file| file.path.is_file()).map(|file| file.layer(environment));
-    let above = [option_layer(options), variables::layer(environment, &defaults)];
-    let tree = above.into_iter().chain(files).flatten().chain([defaults]).reduce(Node::over)?;
+    let files = files(options, environment).into_iter().rev().filter(|file| file.path.is_file());
+    let layers = files.filter_map(|file| file.layer(environment).ok());
+    let files = layers.fold(defaults(), |below, layer| layer.over(below));
+    let above = [variables::layer(environment, &files), option_layer(options)];
+    let tree = above.into_iter().flatten().fold(files, |below, layer| layer.over(below));
     Some(Config { settings: settings(&tree, environment).ok()?, tree })
 }
 
@@ -384,7 +385,7 @@ fn settings(tree: &Node, environment: &Environment) -> Result<Settings, ConfigEr
         providers: assemble(sections.providers, environment, locate).map_err(wrong)?,
         templates: sections.templates.0.into_iter().collect(),
         sim: sections.sim.into_settings().map_err(wrong)?,
-        retry: sections.retry.into_policy(),
+        retry: sections.retry.into_policy().map_err(wrong)?,
         timeouts: sections.timeouts.into_timeouts(),
         store: StoreSettings {
             file: store.file.map(|file| locate(&["store", "file"], file)),

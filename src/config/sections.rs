@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::Wrong;
 use super::providers::ProviderSection;
 use super::sim::SimSection;
 use super::values::{Age, Limit, Ordered, Size, Span};
@@ -119,9 +120,16 @@ enum LogFormatWord {
     Json,
 }
 
+/// Every attempt may cost.
+const MOST_RETRIES: u32 = 100;
+
 impl RetrySection {
-    pub(super) fn into_policy(self) -> RetryPolicy {
-        RetryPolicy { retries: self.retries, base: self.base.0, max: self.max.0 }
+    pub(super) fn into_policy(self) -> Result<RetryPolicy, Wrong> {
+        if self.retries > MOST_RETRIES {
+            let reason = format!("more than {MOST_RETRIES} retries help nobody");
+            return Err(Wrong::new(&["retry", "retries"], &reason));
+        }
+        Ok(RetryPolicy { retries: self.retries, base: self.base.0, max: self.max.0 })
     }
 }
 

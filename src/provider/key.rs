@@ -67,35 +67,41 @@ fn run(command: &[String], limit: Duration, unwanted: &AtomicBool) -> Result<Sec
     }
 }
 
-/// All that a command prints, once that has an end.
+/// What a command prints, piece by piece.
 fn output_of(child: &mut Child) -> Receiver<Vec<u8>> {
     let output = child.stdout.take();
-    let (done, printed) = mpsc::channel();
+    let (pieces, printed) = mpsc::channel();
     // Not joined: what the command has started may keep its output open.
     thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = output.map_or(Ok(0), |output| output.take(LONGEST + 1).read_to_end(&mut bytes));
-        done.send(read.map(|_| bytes).unwrap_or_default())
+        let Some(mut output) = output.map(|output| output.take(LONGEST + 1)) else { return };
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = output.read(&mut piece) {
+            if pieces.send(piece[..length].to_vec()).is_err() {
+                return;
+            }
+        }
     });
     printed
 }
 
-/// What a command printed and how it ended; nothing if it does not in time.
+/// What a command printed and how it ended; nothing if it does not in time. Once it has ended, what it left
+/// behind, such as an agent, may keep the output open: what came until then is the key.
 fn end_of(
     child: &mut Child,
     printed: &Receiver<Vec<u8>>,
     until: Instant,
     unwanted: &AtomicBool,
 ) -> Option<(Vec<u8>, ExitStatus)> {
-    let mut bytes = None;
+    let mut bytes = Vec::new();
     while Instant::now() < until && !unwanted.load(Ordering::Relaxed) {
-        match (&bytes, child.try_wait()) {
-            (Some(_), Ok(Some(status))) => return bytes.map(|bytes| (bytes, status)),
-            (Some(_), _) => thread::park_timeout(LOOK_AGAIN),
-            (None, _) => match printed.recv_timeout(LOOK_AGAIN) {
-                Ok(output) => bytes = Some(output),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => bytes = Some(Vec::new()),
+        // Asked first, so that all it printed before its end is there.
+        let ended = child.try_wait().ok().flatten();
+        match printed.recv_timeout(LOOK_AGAIN) {
+            Ok(piece) => bytes.extend_from_slice(&piece),
+            Err(quiet) => match ended {
+                Some(status) => return Some((bytes, status)),
+                None if quiet == RecvTimeoutError::Disconnected => thread::park_timeout(LOOK_AGAIN),
+                None => {}
             },
         }
     }

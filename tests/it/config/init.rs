@@ -89,7 +89,7 @@ fn a_command_for_the_key_is_run_and_written() {
 #[test]
 fn a_key_that_does_not_work_is_told() {
     let wired = Wired::always(Reply::error(401, "invalid_api_key"));
-    let init = |run: Run| run.run().expect_status(0);
+    let init = |run: Run| run.run().expect_status(1);
     let args = ["config", "init", "--force", "--provider", "openai"];
     assert_run!(init(wired.llmops(args)));
     assert_run!(init(wired.llmops(args).env("OPENAI_BASE_URL", refused_url())));
@@ -97,5 +97,20 @@ fn a_key_that_does_not_work_is_told() {
     assert_run!(init(silent.llmops(args).env("LLMOPS_TIMEOUTS__TOTAL", "300ms")));
     let failing = [&args[..], &["--key-cmd", "false"]].concat();
     let unused = Wired::unused();
-    assert_run!(init(unused.llmops(failing).env_remove("OPENAI_API_KEY")));
+    assert_run!(init(unused.llmops(&failing).env_remove("OPENAI_API_KEY")));
+    assert!(!written(&unused.env).contains("api_key_cmd"), "nothing was written");
+    let untried = [&failing[..], &["--no-test"]].concat();
+    let _ = unused.llmops(untried).env_remove("OPENAI_API_KEY").run().expect_status(0);
+    assert!(written(&unused.env).contains("api_key_cmd"));
+}
+
+#[test]
+fn a_link_stays_a_link() {
+    let env = TestEnv::new();
+    let real = env.write("dotfiles/llmops.yaml", "model: sim/mine\n");
+    let path = env.write_config("");
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&real, &path).unwrap();
+    let _ = init(&env, &["--provider", "sim", "--force"]).run().expect_status(0);
+    assert!(path.is_symlink() && env.read("dotfiles/llmops.yaml").contains("sim/echo"));
 }

@@ -235,3 +235,14 @@ fn a_refused_key_is_known_by_where_it_came_from() {
     assert!(output.stderr.contains("(the key is from api_key_cmd `printf`)"), "{output}");
     assert!(!output.stderr.contains("sk-command"), "{output}");
 }
+
+#[test]
+fn a_command_may_leave_something_running() {
+    let wired = Wired::always(Reply::answer("ok"));
+    let agent = script(&wired.env, "agent", "sleep 20 2>/dev/null & echo sk-from-agent-1234");
+    wired
+        .env
+        .write_config(&format!("model: gpt-5.4-nano\nproviders: {{openai: {{api_key_cmd: [{agent}]}}}}\n"));
+    let _ = wired.llmops(["chat", "hi"]).env_remove("OPENAI_API_KEY").run().expect_status(0);
+    assert_eq!(wired.upstream.received()[0].header("authorization"), Some("Bearer sk-from-agent-1234"));
+}

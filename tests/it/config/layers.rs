@@ -202,3 +202,17 @@ fn what_a_file_names_lies_beside_it() {
     assert_eq!(answer(env.llmops(["chat", "hi", "--config", "conf/home.yaml"])), "hi");
     assert!(env.root().join("home/mine/calls.db").exists());
 }
+
+#[test]
+fn a_variable_finds_keys_that_it_cannot_spell() {
+    let upstream = Upstream::start(|_| Reply::answer("here"));
+    let env = TestEnv::new();
+    env.write_config("model: my-proxy/m\nproviders: {my-proxy: {base_url: 'http://127.0.0.1:1'}}\n");
+    for variable in ["LLMOPS_PROVIDERS__MY_PROXY__BASE_URL", "MY_PROXY_BASE_URL"] {
+        assert_eq!(
+            answer(env.llmops(["chat", "hi"]).env(variable, upstream.base_url())),
+            "here",
+            "{variable}"
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! Configuration: which layer wins, what each kind of mistake is told, what a file that came with a checkout
 //! may not do, and where keys come from and never go.
 
+mod asked;
 mod grep;
 mod init;
 mod keys;

@@ -18,8 +18,6 @@ use super::run::{Capture, WATCHDOG, Watchdog};
 pub enum Key {
     /// The end of a line.
     Enter,
-    /// Leaves a question.
-    Escape,
     /// The choice above.
     Up,
     /// The choice below.
@@ -93,7 +91,6 @@ impl Terminal {
     pub fn press(&mut self, key: Key) {
         self.type_text(match key {
             Key::Enter => "\r",
-            Key::Escape => "\x1b",
             Key::Up => "\x1b[A",
             Key::Down => "\x1b[B",
             Key::CtrlC => "\x03",

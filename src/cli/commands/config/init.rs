@@ -1,19 +1,18 @@
 //! `llmops config init`: a first config file. It asks which provider, tries the key, and writes a file in
 //! which everything else there is to set stands as a comment.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use console::Term;
-use dialoguer::{Confirm, Input, Select};
 
 use crate::cli::args::GlobalArgs;
 use crate::cli::error::CliError;
-use crate::cli::signals::{spare_questions, unless_stopped};
-use crate::cli::ui::{Ui, can_ask, print};
+use crate::cli::prompt::Prompt;
+use crate::cli::signals::unless_stopped;
+use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, session};
 use crate::config::{self, Choice, ConfigError, Environment, Place, Settings};
 use crate::domain::settings::{Key, ProviderKind, ProviderSettings};
@@ -58,34 +57,34 @@ pub(super) fn run(args: &InitArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, C
     if path.exists() && !args.force {
         return Err(CliError::ConfigExists(path));
     }
-    let asks = can_ask() && !global.yes;
-    let runtime = session::runtime()?;
-    if asks {
-        spare_questions(&runtime)?;
-    }
+    let prompt = Prompt::new(global)?;
     let settings = config::without_files(&environment)?;
-    let provider = choose_provider(args, &settings, asks)?;
-    let key_cmd = choose_key_cmd(args, provider, asks)?;
-    let model = choose_model(args, provider, asks)?;
+    let provider = choose_provider(args, &settings, prompt.as_ref())?;
+    let key_cmd = choose_key_cmd(args, provider, prompt.as_ref())?;
+    let model = choose_model(args, provider, prompt.as_ref())?;
     let chosen = provider.name.clone();
     let choice = Choice { provider: chosen.to_string(), model, key_cmd };
     let text = config::file_for(&choice);
     let settings = config::preview(&text, &path, &environment).map_err(unusable)?;
-    let works = match &settings.providers.iter().find(|provider| provider.name == chosen) {
-        Some(provider) if !args.no_test => {
-            match runtime.block_on(unless_stopped(test(ui, &settings, provider)))? {
-                Ok(works) => works,
-                Err(code) => return Ok(code),
+    if let Some(provider) =
+        settings.providers.iter().find(|provider| provider.name == chosen && !args.no_test)
+    {
+        let tested = match session::runtime()?.block_on(unless_stopped(test(ui, &settings, provider)))? {
+            Ok(tested) => tested,
+            Err(code) => return Ok(code),
+        };
+        if let (Err(error), Some(prompt)) = (&tested, &prompt) {
+            ui.note(&error.to_string());
+            if !prompt.confirm("Write the file all the same")? {
+                return Ok(exit::FAILED);
             }
+        } else {
+            tested?;
         }
-        _ => true,
-    };
-    if !works && asks && !confirm("Write the file all the same")? {
-        return Ok(exit::FAILED);
     }
     write(&path, &text, args.force).map_err(|reason| CliError::Write { path: path.clone(), reason })?;
     print(&format!("Wrote {}\n", path.display()))?;
-    ui.note(if works { "try it: llmops chat 'Say hello.'" } else { "mend that before the first call" });
+    ui.note("try it: llmops chat 'Say hello.'");
     Ok(exit::DONE)
 }
 
@@ -107,7 +106,7 @@ fn callable(settings: &Settings) -> Vec<&ProviderSettings> {
 fn choose_provider<'a>(
     args: &InitArgs,
     settings: &'a Settings,
-    asks: bool,
+    prompt: Option<&Prompt>,
 ) -> Result<&'a ProviderSettings, CliError> {
     let providers = callable(settings);
     let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
@@ -117,19 +116,13 @@ fn choose_provider<'a>(
             CliError::usage(format!("no provider `{name}`"), format!("one of {}", names.join(", ")))
         });
     }
-    if !asks {
+    let Some(prompt) = prompt else {
         let hint = format!("--provider names it: {}", names.join(", "));
         return Err(CliError::usage("there is nobody to ask for a provider", hint));
-    }
+    };
     let lines: Vec<String> = providers.iter().map(|provider| describe(provider)).collect();
     let with_key = providers.iter().position(|provider| matches!(provider.key, Key::Present { .. }));
-    let chosen = Select::new()
-        .with_prompt("Provider")
-        .items(&lines)
-        .default(with_key.unwrap_or(0))
-        .interact()
-        .map_err(unasked)?;
-    Ok(providers[chosen])
+    Ok(providers[prompt.select("Provider", &lines, with_key.unwrap_or(0))?])
 }
 
 fn describe(provider: &ProviderSettings) -> String {
@@ -145,48 +138,50 @@ fn describe(provider: &ProviderSettings) -> String {
 fn choose_key_cmd(
     args: &InitArgs,
     provider: &ProviderSettings,
-    asks: bool,
+    prompt: Option<&Prompt>,
 ) -> Result<Option<String>, CliError> {
-    let Key::Missing(variable) = &provider.key else { return Ok(args.key_cmd.clone()) };
-    if args.key_cmd.is_some() || !asks {
-        return Ok(args.key_cmd.clone());
+    match (&provider.key, &args.key_cmd, prompt) {
+        (Key::Missing(variable), None, Some(prompt)) => {
+            let question = format!("A command that prints the key (empty: {variable} will be set)");
+            Ok(Some(prompt.line(&question, None)?).filter(|command| !command.is_empty()))
+        }
+        (_, command, _) => Ok(command.clone()),
     }
-    let prompt = format!("A command that prints the key (empty: {variable} will be set)");
-    let command: String =
-        Input::new().with_prompt(prompt).allow_empty(true).interact_text().map_err(unasked)?;
-    Ok(Some(command.trim().to_owned()).filter(|command| !command.is_empty()))
 }
 
 /// The default model, with its provider in front.
-fn choose_model(args: &InitArgs, provider: &ProviderSettings, asks: bool) -> Result<String, CliError> {
+fn choose_model(
+    args: &InitArgs,
+    provider: &ProviderSettings,
+    prompt: Option<&Prompt>,
+) -> Result<String, CliError> {
     let usual = match provider.kind {
         ProviderKind::Sim => Some("echo".to_owned()),
         ProviderKind::Openai | ProviderKind::Unsupported => provider.default_model.clone(),
     };
-    let model = match (&args.model, usual, asks) {
+    let model = match (&args.model, usual, prompt) {
         (Some(model), _, _) => model.clone(),
-        (None, usual, true) => {
-            let input = Input::<String>::new().with_prompt("Model when no -m names one");
-            let input = usual.into_iter().fold(input, Input::default);
-            input.interact_text().map_err(unasked)?
-        }
-        (None, Some(usual), false) => usual,
-        (None, None, false) => {
+        (None, usual, Some(prompt)) => prompt.line("Model when no -m names one", usual)?,
+        (None, Some(usual), None) => usual,
+        (None, None, None) => {
             return Err(CliError::usage(
                 format!("{} has no model that stands for it", provider.name),
                 "--model names one",
             ));
         }
     };
+    if model.is_empty() {
+        return Err(CliError::usage("no model was named", "`llmops models` lists those that are known"));
+    }
     let prefix = format!("{}/", provider.name);
     Ok(if model.starts_with(&prefix) { model } else { prefix + &model })
 }
 
 /// Tries the provider and its key. A key that is not there yet is no failure.
-async fn test(ui: &Ui, settings: &Settings, provider: &ProviderSettings) -> bool {
+async fn test(ui: &Ui, settings: &Settings, provider: &ProviderSettings) -> Result<(), CliError> {
     if let Key::Missing(variable) = &provider.key {
         ui.note(&format!("{variable} is not set, so the key was not tried; set it before the first call"));
-        return true;
+        return Ok(());
     }
     let name = &provider.name;
     let registry = Registry::new([provider.clone()], settings.sim.clone(), settings.timeouts);
@@ -198,36 +193,15 @@ async fn test(ui: &Ui, settings: &Settings, provider: &ProviderSettings) -> bool
             Err(_) => Err(format!("{name} did not answer within {limit:?}")),
         }
     };
-    match check.await {
-        Ok(()) => {
-            let key = if provider.key == Key::NotNeeded { "" } else { ", and takes the key" };
-            ui.note(&format!("{name} answers{key}"));
-            true
-        }
-        Err(failure) => {
-            ui.note(&format!("trying it failed: {failure}"));
-            false
-        }
-    }
+    check.await.map_err(CliError::Untried)?;
+    let key = if provider.key == Key::NotNeeded { "" } else { ", and takes the key" };
+    ui.note(&format!("{name} answers{key}"));
+    Ok(())
 }
 
-fn confirm(question: &str) -> Result<bool, CliError> {
-    Confirm::new().with_prompt(question).default(false).interact().map_err(unasked)
-}
-
-fn unasked(error: dialoguer::Error) -> CliError {
-    let dialoguer::Error::IO(reason) = error;
-    // A list hides the cursor, and leaves it so when it is interrupted. Where that fails nothing can be done.
-    let terminal = Term::stderr();
-    let _ = terminal.show_cursor().and_then(|()| terminal.write_line(""));
-    match reason.kind() {
-        ErrorKind::Interrupted => CliError::Interrupted,
-        _ => CliError::System { what: "cannot ask", reason },
-    }
-}
-
-/// Written as a whole or not at all, and never over a file that somebody has just made.
+/// Written as a whole or not at all, and never over a file that somebody has just made. A link stays a link.
 fn write(path: &Path, text: &str, replace: bool) -> io::Result<()> {
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder.map_or(Ok(()), std::fs::create_dir_all)?;
     let new = PathBuf::from(format!("{}.new.{}", path.display(), std::process::id()));
