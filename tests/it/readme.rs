@@ -73,28 +73,37 @@ impl Reader {
         Self { env, upstream: Upstream::start(|_| Reply::answer("Gladly.")) }
     }
 
-    #[track_caller]
-    fn run(&self, script: &str) -> Output {
-        // A call that is named in the README is here the newest one.
-        let id = Regex::new(r"\b01[9a-f][0-9a-f]{5}(-[0-9a-f]{4,12})*\b").unwrap();
-        let script = if id.is_match(script) {
-            id.replace_all(script, self.newest_call().as_str()).into_owned()
-        } else {
-            script.to_owned()
-        };
-        let run = self.env.shell(&script);
+    /// Runs a script with the reader's home, as a shell of theirs would.
+    fn shell(&self, script: &str) -> Output {
+        let run = self.env.shell(script).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
         run.env("OPENAI_API_KEY", "sk-of-the-reader").env("OPENAI_BASE_URL", self.upstream.base_url()).run()
     }
 
-    fn newest_call(&self) -> String {
-        let calls = self.env.llmops(["calls", "--last", "1", "--format", "json"]).run().json();
-        calls[0]["call_id"].as_str().unwrap().to_owned()
+    #[track_caller]
+    fn run(&self, script: &str) -> Output {
+        // The call that is named in the README is another one here.
+        let id = Regex::new(r"\b01[9a-f][0-9a-f]{5}(-[0-9a-f]{4,12})*\b").unwrap();
+        let script = if id.is_match(script) {
+            id.replace_all(script, self.telling_call().as_str()).into_owned()
+        } else {
+            script.to_owned()
+        };
+        self.shell(&script)
+    }
+
+    /// The newest of the calls that went through most.
+    fn telling_call(&self) -> String {
+        let calls = self.shell("llmops calls --last 40 --format json").json();
+        let calls = calls.as_array().unwrap().iter().rev();
+        let call = calls.max_by_key(|call| call["attempts"].as_u64()).unwrap();
+        call["call_id"].as_str().unwrap().to_owned()
     }
 }
 
 /// What a terminal would show of a run.
 fn printed(output: &Output) -> Vec<String> {
-    let all = format!("{}{}", output.stdout, output.stderr);
+    let home = output.root.join("home");
+    let all = format!("{}{}", output.stdout, output.stderr).replace(home.to_str().unwrap(), "~");
     all.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
@@ -151,8 +160,9 @@ fn every_snippet_of_the_readme_does_what_it_says() {
                 shift += isize::try_from(new).unwrap() - isize::try_from(old).unwrap();
             }
             "yaml" => {
-                reader.env.write_config(&(block.lines.join("\n") + "\n"));
-                let check = reader.env.llmops(["config", "check"]).run();
+                let config = reader.env.root().join("home/.config/llmops/config.yaml");
+                fs::write(config, block.lines.join("\n") + "\n").unwrap();
+                let check = reader.shell("llmops config check");
                 if check.status != 0 {
                     wrong.push(format!("line {}: {check}", block.first + 1));
                 }

@@ -15,7 +15,8 @@ pub struct Output {
     /// The exit status; `-N` when killed by signal N.
     pub status: i32,
     pub(super) args: Vec<String>,
-    pub(super) root: PathBuf,
+    /// The directory that holds all of the test's directories.
+    pub root: PathBuf,
 }
 
 impl Output {
