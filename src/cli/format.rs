@@ -1,7 +1,35 @@
-//! Reports for programs: JSON, JSON lines, CSV. One place decides how a row is written.
+//! Reports in the four forms there are: a table, JSON, JSON lines, CSV. One place decides how a row is written.
 
 use serde::Serialize;
 use serde_json::Value;
+
+use super::args::ListFormat;
+
+/// A list in the form that was asked for.
+pub(super) fn list<T: Serialize>(
+    form: ListFormat,
+    columns: &[&str],
+    rows: &[T],
+    table: impl FnOnce() -> String,
+) -> String {
+    report(form, &rows, columns, rows, table)
+}
+
+/// A report in the form that was asked for: all of it as JSON, its rows as JSON lines and CSV.
+pub(super) fn report<T: Serialize>(
+    form: ListFormat,
+    whole: &impl Serialize,
+    columns: &[&str],
+    rows: &[T],
+    table: impl FnOnce() -> String,
+) -> String {
+    match form {
+        ListFormat::Table => table(),
+        ListFormat::Json => json(whole),
+        ListFormat::Jsonl => jsonl(rows),
+        ListFormat::Csv => csv(columns, rows),
+    }
+}
 
 /// A pretty JSON document, ending with a newline.
 pub(super) fn json(report: &impl Serialize) -> String {

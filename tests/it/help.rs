@@ -82,8 +82,12 @@ fn every_example_works() {
             let run = run.env("OLLAMA_BASE_URL", "http://127.0.0.1:9/v1");
             let output =
                 run.env("LLMOPS_MODEL", "sim/echo").env("GROQ_BASE_URL", "http://127.0.0.1:9/v1").run();
-            let asks = output.stderr.contains("there is nobody to ask");
-            assert!(output.status == 0 || asks && command == "llmops config init", "{example}\n{output}");
+            // Whom to ask, and a provider, are somewhere else.
+            let alone = ["there is nobody to ask", "trying it failed: "]
+                .iter()
+                .any(|why| output.stderr.contains(why));
+            let sets_up = command.starts_with("llmops config init");
+            assert!(output.status == 0 || sets_up && alone, "{example}\n{output}");
         }
     }
 }

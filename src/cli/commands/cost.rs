@@ -6,7 +6,7 @@ use chrono::{DateTime, FixedOffset, Local, Utc};
 use clap::{Args, ValueEnum};
 
 use super::question::dollars;
-use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
+use crate::cli::args::{GlobalArgs, ListArgs};
 use crate::cli::error::CliError;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, thousands};
@@ -57,12 +57,7 @@ pub(in crate::cli) fn run(args: &CostArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
     let sums =
         ["calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "unpriced_calls"];
     let columns = [names, sums.to_vec()].concat();
-    print(&match args.list.format {
-        ListFormat::Json => format::json(&report),
-        ListFormat::Jsonl => format::jsonl(&report.rows),
-        ListFormat::Csv => format::csv(&columns, &report.rows),
-        ListFormat::Table => table(ui, &report, &by),
-    })?;
+    print(&format::report(args.list.format, &report, &columns, &report.rows, || table(ui, &report, &by)))?;
     Ok(exit::DONE)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
+use crate::cli::args::{GlobalArgs, ListArgs};
 use crate::cli::error::{CliError, or};
 use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
@@ -67,12 +67,9 @@ pub(in crate::cli) fn run(args: &ModelsArgs, global: &GlobalArgs, ui: &Arc<Ui>) 
             return Err(unknown(name, catalog.nearest(name)));
         }
     }
-    print(&match args.list.format {
-        ListFormat::Json => format::json(&rows),
-        ListFormat::Jsonl => format::jsonl(&rows),
-        ListFormat::Csv => format::csv(&COLUMNS, &rows),
-        ListFormat::Table => table(ui, &rows) + &footer(&rows, default, providers),
-    })?;
+    print(&format::list(args.list.format, &COLUMNS, &rows, || {
+        table(ui, &rows) + &footer(&rows, default, providers)
+    }))?;
     Ok(exit::DONE)
 }
 

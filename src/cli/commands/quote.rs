@@ -38,12 +38,7 @@ const COLUMNS: [&str; 8] = [
 /// Prints a quote.
 pub(super) fn show(ui: &Ui, quote: Quote, form: ListFormat) -> Result<(), CliError> {
     let rows = quote.into_rows();
-    print(&match form {
-        ListFormat::Json => format::json(&rows),
-        ListFormat::Jsonl => format::jsonl(&rows),
-        ListFormat::Csv => format::csv(&COLUMNS, &rows),
-        ListFormat::Table => table(ui, &rows),
-    })
+    print(&format::list(form, &COLUMNS, &rows, || table(ui, &rows)))
 }
 
 fn table(ui: &Ui, rows: &[QuoteRow]) -> String {

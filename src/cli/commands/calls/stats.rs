@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::local_time;
-use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
+use crate::cli::args::{GlobalArgs, ListArgs};
 use crate::cli::error::CliError;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, bytes, print, thousands};
@@ -24,12 +24,7 @@ const COLUMNS: [&str; 3] = ["table", "rows", "bytes"];
 
 pub(super) fn run(args: &StatsArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
     let stats = session::reader(global)?.stats()?;
-    print(&match args.list.format {
-        ListFormat::Json => format::json(&stats),
-        ListFormat::Jsonl => format::jsonl(&stats.tables),
-        ListFormat::Csv => format::csv(&COLUMNS, &stats.tables),
-        ListFormat::Table => describe(ui, &stats),
-    })?;
+    print(&format::report(args.list.format, &stats, &COLUMNS, &stats.tables, || describe(ui, &stats)))?;
     Ok(exit::DONE)
 }
 

@@ -129,12 +129,9 @@ fn show(args: &ShowArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
             ));
         }
     }
-    print(&match args.list.format {
-        ListFormat::Json => format::json(&settings),
-        ListFormat::Jsonl => format::jsonl(&settings),
-        ListFormat::Csv => format::csv(&["key", "value", "origin"], &settings),
-        ListFormat::Table => settings_table(ui, &settings, args.origin),
-    })?;
+    print(&format::list(args.list.format, &["key", "value", "origin"], &settings, || {
+        settings_table(ui, &settings, args.origin)
+    }))?;
     Ok(exit::DONE)
 }
 
@@ -170,16 +167,11 @@ fn path(args: &PathArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
         return Ok(exit::DONE);
     }
     let rows: Vec<FileRow> = files.iter().map(|file| file_row(file, &environment)).collect();
-    print(&match args.list.format {
-        ListFormat::Json => format::json(&rows),
-        ListFormat::Jsonl => format::jsonl(&rows),
-        ListFormat::Csv => format::csv(&["path", "kind", "state"], &rows),
-        ListFormat::Table => {
-            let columns = [Column::text("File"), Column::text("Kind").whole(), Column::text("State").whole()];
-            let cells = |row: &FileRow| vec![row.path.clone(), row.kind.to_owned(), row.state.to_owned()];
-            table::render(ui, &columns, &rows.iter().map(cells).collect::<Vec<_>>())
-        }
-    })?;
+    print(&format::list(args.list.format, &["path", "kind", "state"], &rows, || {
+        let columns = [Column::text("File"), Column::text("Kind").whole(), Column::text("State").whole()];
+        let cells = |row: &FileRow| vec![row.path.clone(), row.kind.to_owned(), row.state.to_owned()];
+        table::render(ui, &columns, &rows.iter().map(cells).collect::<Vec<_>>())
+    }))?;
     Ok(exit::DONE)
 }
 
