@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod complete;
+mod definition;
 mod error;
 mod exit;
 mod format;
@@ -21,16 +22,16 @@ mod usage;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use args::{Cli, Command};
+use definition::{Cli, Command, definition, parse};
 use error::CliError;
 use ui::Ui;
 
 /// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
-    if let Some(code) = complete::answer() {
+    if let Some(code) = complete::answer(definition) {
         return code;
     }
-    let cli = match args::parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -62,6 +63,6 @@ fn run(cli: Cli, ui: &Arc<Ui>) -> Result<u8, CliError> {
         Command::Config(args) => commands::config::run(&args, &cli.global, ui),
         Command::Cost(args) => commands::cost::run(&args, &cli.global, ui),
         Command::Completions(args) => commands::completions::run(&args),
-        Command::Man(args) => commands::man::run(&args),
+        Command::Man(args) => commands::man::run(&args, definition()),
     }
 }

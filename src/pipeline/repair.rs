@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::run::{Ending, Live, Run, cancelled};
+use super::run::{Ending, Live, Repair, Run, Unfit, cancelled};
 use super::{AnswerEvent, Notice, decide};
 use crate::domain::call::{Attempt, Cost, CostStatus};
 use crate::domain::event::Completion;
@@ -13,23 +13,6 @@ use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::money::Money;
 use crate::domain::usage::Usage;
 use crate::policy::schema;
-use crate::provider::Outgoing;
-
-/// A whole answer that does not fit.
-pub(super) struct Unfit {
-    pub(super) completion: Completion,
-    pub(super) failure: Failure,
-    /// What to tell the model, if that may help.
-    pub(super) violation: Option<String>,
-}
-
-/// A second question, and the answer that gave rise to it, with what that one came to.
-pub(super) struct Repair {
-    pub(super) outgoing: Outgoing,
-    pub(super) rejected: Completion,
-    pub(super) usage: Option<Usage>,
-    pub(super) cost: Cost,
-}
 
 impl Run {
     /// Whether the reader sees nothing of an answer before it is known to fit.

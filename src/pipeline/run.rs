@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::repair::{Repair, Unfit};
 use super::{Answer, CallContext, Outcome, Parts, Plan};
-use crate::domain::call::{Attempt, CallId};
+use crate::domain::call::{Attempt, CallId, Cost};
 use crate::domain::event::{Completion, Delta, Event};
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::usage::Usage;
 use crate::provider::{EventStream, Outgoing, Provider};
 
 /// Pieces of an answer that may wait for a slow reader before the provider is made to wait.
@@ -34,6 +34,22 @@ pub(super) struct Run {
     pub(super) held: Vec<Delta>,
     /// Once a first answer did not fit: what became of it, and what is asked instead.
     pub(super) repair: Option<Repair>,
+}
+
+/// A whole answer that does not fit.
+pub(super) struct Unfit {
+    pub(super) completion: Completion,
+    pub(super) failure: Failure,
+    /// What to tell the model, if that may help.
+    pub(super) violation: Option<String>,
+}
+
+/// A second question, and the answer that gave rise to it, with what that one came to.
+pub(super) struct Repair {
+    pub(super) outgoing: Outgoing,
+    pub(super) rejected: Completion,
+    pub(super) usage: Option<Usage>,
+    pub(super) cost: Cost,
 }
 
 /// What the task hands to the caller when the answer begins, or when it never will.

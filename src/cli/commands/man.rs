@@ -8,7 +8,6 @@ use clap::{Args, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use crate::cli::args::definition;
 use crate::cli::error::CliError;
 use crate::cli::exit;
 use crate::cli::ui::print;
@@ -67,8 +66,7 @@ const FILES: [(&str, &str); 3] = [
     ),
 ];
 
-pub(in crate::cli) fn run(args: &ManArgs) -> Result<u8, CliError> {
-    let mut command = definition();
+pub(in crate::cli) fn run(args: &ManArgs, mut command: Command) -> Result<u8, CliError> {
     command.build();
     match &args.folder {
         None => print(&page(&command))?,

@@ -14,10 +14,11 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use clap::Command;
 use clap_complete::Shell;
 use clap_complete::env::Shells;
 
-use super::{args, exit};
+use super::exit;
 use crate::config::Environment;
 use values::Line;
 
@@ -38,13 +39,15 @@ fi
 ";
 
 /// Answers a shell's script; none if nobody has asked.
-pub(super) fn answer() -> Option<ExitCode> {
+pub(super) fn answer(definition: fn() -> Command) -> Option<ExitCode> {
     if !Environment::has(VARIABLE) {
         return None;
     }
     std::panic::set_hook(Box::new(|_| {}));
     let (send, answer) = mpsc::channel();
-    std::thread::spawn(move || send.send(candidates(&Environment::of_process(), std::env::args_os())));
+    std::thread::spawn(move || {
+        send.send(candidates(definition(), &Environment::of_process(), std::env::args_os()))
+    });
     let printed = match answer.recv_timeout(LIMIT) {
         Ok(Some(text)) => io::stdout().write_all(&text).is_ok(),
         _ => false,
@@ -53,12 +56,16 @@ pub(super) fn answer() -> Option<ExitCode> {
 }
 
 /// `llmops -- llmops chat --mo`: what the last word may become, in the form the shell reads.
-fn candidates(environment: &Environment, args: impl Iterator<Item = OsString>) -> Option<Vec<u8>> {
+fn candidates(
+    definition: Command,
+    environment: &Environment,
+    args: impl Iterator<Item = OsString>,
+) -> Option<Vec<u8>> {
     let mut words: Vec<OsString> = args.skip_while(|word| word != "--").skip(1).collect();
     let folder = std::env::current_dir().ok();
     let shell = environment.get(VARIABLE)?;
     let prefix = (shell == "bash").then(|| bash::rejoin(&mut words));
-    let mut definition = values::attach(args::definition(), &Line::new(&words).into());
+    let mut definition = values::attach(definition, &Line::new(&words).into());
     let mut text = Vec::new();
     match prefix {
         Some(prefix) => {

@@ -1,0 +1,64 @@
+//! What a user types: one definition for parsing, help, completions and man pages. Each command's own arguments
+//! are in its file, what several share is in `args`.
+
+use clap::{Command as Definition, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::args::GlobalArgs;
+use super::commands::batch::BatchArgs;
+use super::commands::calls::CallsArgs;
+use super::commands::chat::ChatArgs;
+use super::commands::completions::CompletionsArgs;
+use super::commands::config::ConfigArgs;
+use super::commands::cost::CostArgs;
+use super::commands::man::ManArgs;
+use super::commands::models::ModelsArgs;
+use super::commands::stream::StreamArgs;
+
+/// Calls to language models from the shell: parallel, retried, priced and on record.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, disable_help_subcommand = true, max_term_width = 100)]
+#[command(before_long_help = "Examples:\n  \
+    llmops chat 'Why is the sky blue?'\n  \
+    llmops stream -m gpt-5.6-luna 'A haiku about SQLite'\n  \
+    llmops batch prompts.jsonl -o answers.jsonl -j 16\n  \
+    llmops cost --since week --by day")]
+#[command(after_help = "No key at hand? `-m sim/echo` works offline.")]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) global: GlobalArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Chat(ChatArgs),
+    Stream(StreamArgs),
+    Batch(BatchArgs),
+    Cost(CostArgs),
+    Calls(CallsArgs),
+    Models(ModelsArgs),
+    Config(ConfigArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
+
+/// Where the parts of a help text go: examples stand before everything that has to be looked up.
+const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+/// The definition of the whole command line, from which everything else is made.
+pub(super) fn definition() -> Definition {
+    fn laid_out(command: Definition) -> Definition {
+        command.help_template(HELP).mut_subcommands(laid_out)
+    }
+    laid_out(Cli::command())
+}
+
+/// What was typed.
+///
+/// # Errors
+/// What is wrong with it, and what clap itself has to print: help and version.
+pub(super) fn parse() -> Result<Cli, clap::Error> {
+    let matches = definition().try_get_matches()?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition()))
+}
