@@ -100,11 +100,15 @@ pub(super) struct CallArgs {
             the variables. What it comes to is asked in place of the prompt if it uses `prompt`, else after it"
     )]
     pub(super) template: Option<String>,
-    /// A variable of the template
+    /// A variable of the template (repeatable)
     #[arg(long, value_name = "K=V", value_parser = key_value, requires = "template")]
     pub(super) var: Vec<(String, String)>,
-    /// A JSON schema that answers have to fit; one that does not is asked for again, once
-    #[arg(long, value_name = "FILE")]
+    /// A JSON schema that answers have to fit
+    #[arg(
+        long,
+        value_name = "FILE",
+        long_help = "A JSON schema that answers have to fit; one that does not is asked for again, once"
+    )]
     pub(super) schema: Option<PathBuf>,
     /// How much chance there is in the answer
     #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = finite)]
@@ -118,14 +122,26 @@ pub(super) struct CallArgs {
     /// Whom the calls are for; a line's own user comes first
     #[arg(long, value_name = "ID", help_heading = CALL)]
     pub(super) user: Option<String>,
-    /// A label for the calls' records
+    /// A label for the calls' records (repeatable)
     #[arg(long, value_name = "K=V", value_parser = key_value, help_heading = CALL)]
     pub(super) tag: Vec<(String, String)>,
-    /// Time for a call, all attempts together (30s, 2m)
-    #[arg(long, value_name = "DUR", value_parser = duration, help_heading = CALL)]
+    /// Time for a call, all attempts together: 30s, 2m
+    #[arg(
+        long,
+        value_name = "DUR",
+        value_parser = duration,
+        help_heading = CALL,
+        long_help = "Time for a call, all attempts together: 30s, 2m [default: `timeouts.total` in the config, 10m]"
+    )]
     pub(super) timeout: Option<Duration>,
     /// Attempts after the first
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = CALL)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = CALL,
+        long_help = "Attempts after the first [default: `retry.retries` in the config, 3]"
+    )]
     pub(super) retries: Option<u32>,
     /// Count tokens and cost, call nobody
     #[arg(long, help_heading = CALL)]

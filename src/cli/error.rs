@@ -51,9 +51,6 @@ pub(super) enum CliError {
     /// A provider that was to be set up does not answer, or not with this key.
     #[error("trying it failed: {0}")]
     Untried(String),
-    /// A question was answered with ^C.
-    #[error("interrupted")]
-    Interrupted,
     /// OUT is there already.
     #[error("{} exists", .0.display())]
     OutExists(PathBuf),
@@ -126,7 +123,6 @@ impl CliError {
             | Self::Write { .. }
             | Self::NoCall(_)
             | Self::AmbiguousCall { .. } => exit::USAGE,
-            Self::Interrupted => exit::INTERRUPTED,
             Self::Untried(_)
             | Self::Call(CallError::Failed(_) | CallError::Lost)
             | Self::Batch(_)
@@ -169,7 +165,6 @@ impl CliError {
             Self::NoCall(_) => Some("`llmops calls` lists the newest".into()),
             Self::AmbiguousCall { .. } => Some("give more of the id".into()),
             Self::Write { .. }
-            | Self::Interrupted
             | Self::Out { .. }
             | Self::Batch(BatchError::Output(_))
             | Self::Call(CallError::Lost)

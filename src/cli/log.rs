@@ -40,7 +40,7 @@ struct Lines(Arc<Ui>);
 
 impl Write for Lines {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        self.0.note(String::from_utf8_lossy(lines).trim_end_matches('\n'));
+        self.0.log(String::from_utf8_lossy(lines).trim_end_matches('\n'));
         Ok(lines.len())
     }
 

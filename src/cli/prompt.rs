@@ -5,12 +5,12 @@ use std::io::ErrorKind;
 use console::Term;
 use dialoguer::{Confirm, Input, Select};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::GlobalArgs;
 use super::error::CliError;
+use super::session;
+use super::signals::Signals;
 use super::ui::can_ask;
-use super::{exit, session};
 
 /// Somebody who can be asked.
 pub(super) struct Prompt {
@@ -18,18 +18,14 @@ pub(super) struct Prompt {
 }
 
 impl Prompt {
-    /// Somebody, unless `-y` has answered everything or nobody is there. ^C ends the program from then on.
+    /// Somebody, unless `-y` has answered everything or nobody is there. Signals end the program from then on.
     pub(super) fn new(global: &GlobalArgs) -> Result<Option<Self>, CliError> {
         if global.yes || !can_ask() {
             return Ok(None);
         }
         let runtime = session::runtime()?;
-        let inside = runtime.enter();
-        let interrupts = signal(SignalKind::interrupt());
-        drop(inside);
-        let interrupts =
-            interrupts.map_err(|reason| CliError::System { what: "cannot listen for signals", reason })?;
-        std::thread::spawn(move || end_when_interrupted(&runtime, interrupts));
+        let signals = runtime.block_on(async { Signals::listen() })?;
+        std::thread::spawn(move || end_with(&runtime, signals));
         Ok(Some(Self { terminal: Term::stderr() }))
     }
 
@@ -70,26 +66,23 @@ pub(super) fn confirm(global: &GlobalArgs, question: &str) -> Result<bool, CliEr
     Prompt::new(global)?.map_or(Ok(true), |prompt| prompt.confirm(question))
 }
 
-/// What ^C does to any program, but with a visible cursor: a question that waits for a key hears of no signal.
+/// What signals do to any program, but with a visible cursor: a question that waits for a key hears of none.
 #[expect(clippy::exit, clippy::disallowed_methods, reason = "a signal is no return from main")]
-fn end_when_interrupted(runtime: &Runtime, mut interrupts: Signal) {
-    if runtime.block_on(interrupts.recv()).is_some() {
-        show_cursor();
-        std::process::exit(exit::INTERRUPTED.into());
-    }
-}
-
-fn show_cursor() {
-    // Where that fails nothing can be done.
+fn end_with(runtime: &Runtime, mut signals: Signals) {
+    let code = runtime.block_on(signals.next());
+    // Where the terminal is gone nothing can be done.
     let terminal = Term::stderr();
     let _ = terminal.show_cursor().and_then(|()| terminal.write_line(""));
+    std::process::exit(code.into());
 }
 
 fn unanswered(error: dialoguer::Error) -> CliError {
     let dialoguer::Error::IO(reason) = error;
-    show_cursor();
-    match reason.kind() {
-        ErrorKind::Interrupted => CliError::Interrupted,
-        _ => CliError::System { what: "cannot ask", reason },
+    if reason.kind() == ErrorKind::Interrupted {
+        // ^C at a question is a signal, too: the other thread ends the program.
+        loop {
+            std::thread::park();
+        }
     }
+    CliError::System { what: "cannot ask", reason }
 }

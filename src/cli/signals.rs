@@ -9,6 +9,37 @@ use tokio_util::sync::CancellationToken;
 use super::error::CliError;
 use super::exit;
 
+/// The signals that end a program, listened for from now on.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Not if nohup has asked for it.
+    hang_up: Option<Signal>,
+}
+
+impl Signals {
+    /// Listens; within a runtime.
+    pub(super) fn listen() -> Result<Self, CliError> {
+        let listen = |kind| {
+            signal(kind).map_err(|reason| CliError::System { what: "cannot listen for signals", reason })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: if hang_up_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) },
+        })
+    }
+
+    /// Waits for one, and returns its exit code.
+    pub(super) async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => exit::INTERRUPTED,
+            _ = self.terminate.recv() => exit::TERMINATED,
+            () = heard(self.hang_up.as_mut()) => exit::HUNG_UP,
+        }
+    }
+}
+
 /// Runs `work` to its end. `on_signal` is called with how many signals have come so far.
 ///
 /// Returns the result and, where there was a signal, the exit code of the first.
@@ -16,20 +47,13 @@ pub(super) async fn heeding<T>(
     work: impl Future<Output = T>,
     mut on_signal: impl FnMut(u32),
 ) -> Result<(T, Option<u8>), CliError> {
-    let listen =
-        |kind| signal(kind).map_err(|reason| CliError::System { what: "cannot listen for signals", reason });
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    // What nohup has asked for stays so.
-    let mut hang_up = if hang_up_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) };
+    let mut signals = Signals::listen()?;
     let (mut count, mut code) = (0, None);
     tokio::pin!(work);
     loop {
         let came = tokio::select! {
             result = &mut work => return Ok((result, code)),
-            _ = interrupt.recv() => exit::INTERRUPTED,
-            _ = terminate.recv() => exit::TERMINATED,
-            () = heard(hang_up.as_mut()) => exit::HUNG_UP,
+            came = signals.next() => came,
         };
         code = code.or(Some(came));
         count += 1;

@@ -36,6 +36,8 @@ pub(super) struct Ui {
     bar: Mutex<Option<ProgressBar>>,
     /// When a long wait for a target was last said.
     waits: Mutex<HashMap<Target, Instant>>,
+    /// Lines of the log that wait for the end of an answer that is being shown.
+    held: Mutex<Option<Vec<String>>>,
     /// Whether it was said that the log cannot be written.
     log_failed: AtomicBool,
 }
@@ -67,6 +69,7 @@ impl Ui {
             color_err: console::colors_enabled_stderr(),
             bar: Mutex::new(None),
             waits: Mutex::default(),
+            held: Mutex::default(),
             log_failed: AtomicBool::new(false),
         }
     }
@@ -81,6 +84,27 @@ impl Ui {
         if !self.quiet {
             self.say(text);
         }
+    }
+
+    /// Shows a line of the log.
+    pub(super) fn log(&self, line: &str) {
+        match self.held.lock().as_deref_mut() {
+            Ok(Some(held)) => held.push(line.to_owned()),
+            _ => self.note(line),
+        }
+    }
+
+    /// From now on lines of the log wait: an answer on the same screen must not be torn by them.
+    pub(super) fn hold_log(&self) {
+        if let Ok(mut held) = self.held.lock() {
+            held.get_or_insert_default();
+        }
+    }
+
+    /// Shows what has waited.
+    pub(super) fn release_log(&self) {
+        let held = self.held.lock().ok().and_then(|mut held| held.take());
+        held.unwrap_or_default().iter().for_each(|line| self.note(line));
     }
 
     /// Whether `-v` asks for more.

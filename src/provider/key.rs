@@ -2,13 +2,15 @@
 //! terminal's stderr so that it can ask for something, and is ended when it takes too long or nobody waits
 //! for it any more. What it prints goes nowhere but into a [`Secret`].
 
-use std::io::Read;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::io::{ErrorKind, Read};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_setfl};
 
 use crate::domain::secret::Secret;
 
@@ -45,8 +47,7 @@ fn run(command: &[String], limit: Duration, unwanted: &AtomicBool) -> Result<Sec
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| failed(&format!("cannot be run: {error}")))?;
-    let printed = output_of(&mut child);
-    let Some((bytes, status)) = end_of(&mut child, &printed, until, unwanted) else {
+    let Some((bytes, status)) = end_of(&mut child, until, unwanted) else {
         // It may have ended just now; either way nobody waits for it any longer.
         let _ = child.kill();
         let _ = child.wait();
@@ -67,43 +68,46 @@ fn run(command: &[String], limit: Duration, unwanted: &AtomicBool) -> Result<Sec
     }
 }
 
-/// What a command prints, piece by piece.
-fn output_of(child: &mut Child) -> Receiver<Vec<u8>> {
-    let output = child.stdout.take();
-    let (pieces, printed) = mpsc::channel();
-    // Not joined: what the command has started may keep its output open.
-    thread::spawn(move || {
-        let Some(mut output) = output.map(|output| output.take(LONGEST + 1)) else { return };
-        let mut piece = [0; 4096];
-        while let Ok(length @ 1..) = output.read(&mut piece) {
-            if pieces.send(piece[..length].to_vec()).is_err() {
-                return;
-            }
-        }
-    });
-    printed
-}
-
-/// What a command printed and how it ended; nothing if it does not in time. Once it has ended, what it left
-/// behind, such as an agent, may keep the output open: what came until then is the key.
-fn end_of(
-    child: &mut Child,
-    printed: &Receiver<Vec<u8>>,
-    until: Instant,
-    unwanted: &AtomicBool,
-) -> Option<(Vec<u8>, ExitStatus)> {
+/// What a command printed and how it ended; nothing if it does not in time. What it leaves behind, such as an
+/// agent, may keep the output open: the key is what was printed by the command's end.
+fn end_of(child: &mut Child, until: Instant, unwanted: &AtomicBool) -> Option<(Vec<u8>, ExitStatus)> {
+    let mut output = child.stdout.take()?;
+    fcntl_setfl(&output, OFlags::NONBLOCK).ok()?;
     let mut bytes = Vec::new();
     while Instant::now() < until && !unwanted.load(Ordering::Relaxed) {
-        // Asked first, so that all it printed before its end is there.
+        // Asked first: what it printed before its end is in the pipe then.
         let ended = child.try_wait().ok().flatten();
-        match printed.recv_timeout(LOOK_AGAIN) {
-            Ok(piece) => bytes.extend_from_slice(&piece),
-            Err(quiet) => match ended {
-                Some(status) => return Some((bytes, status)),
-                None if quiet == RecvTimeoutError::Disconnected => thread::park_timeout(LOOK_AGAIN),
-                None => {}
-            },
+        let open = take_what_is_there(&mut output, &mut bytes);
+        if bytes.len() as u64 > LONGEST {
+            // A command without an end is ended.
+            let _ = child.kill();
+            return child.wait().ok().map(|status| (bytes, status));
+        }
+        match ended {
+            Some(status) => return Some((bytes, status)),
+            None if open => wait_for_more(&output),
+            None => thread::park_timeout(LOOK_AGAIN),
         }
     }
     None
+}
+
+/// Reads without waiting. Returns whether there may be more.
+fn take_what_is_there(output: &mut ChildStdout, bytes: &mut Vec<u8>) -> bool {
+    let mut piece = [0; 4096];
+    while bytes.len() as u64 <= LONGEST {
+        match output.read(&mut piece) {
+            Ok(0) => return false,
+            Ok(length) => bytes.extend_from_slice(&piece[..length]),
+            Err(error) => return matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        }
+    }
+    true
+}
+
+/// Waits until something is printed, for a moment at most.
+fn wait_for_more(output: &ChildStdout) {
+    let moment = Timespec { tv_sec: 0, tv_nsec: LOOK_AGAIN.subsec_nanos().into() };
+    // Where that fails, looking again is all there is.
+    let _ = poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&moment));
 }

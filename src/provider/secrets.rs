@@ -19,35 +19,37 @@ pub(super) struct Secrets {
 
 impl Secrets {
     pub(super) fn of(settings: &ProviderSettings, url: &Url) -> Self {
-        let mut keys = in_address(url);
+        let mut all = in_address(url);
         if let Key::Present { secret, .. } = &settings.key {
-            keys.push(secret.clone());
+            all.push(secret.clone());
         }
+        let mut keys = all.clone();
         let telling = settings.headers.iter().filter(|(name, _)| names_a_secret(name));
         // `Bearer KEY`: what is said back may be the key alone.
-        let words = telling.flat_map(|(_, value)| value.reveal().split_whitespace().map(Secret::new));
-        keys.extend(words);
+        keys.extend(telling.flat_map(|(_, value)| value.reveal().split_whitespace().map(Secret::new)));
         keys.retain(Secret::looks_like_a_key);
-        let key = match &settings.key {
-            Key::Present { secret, .. } => Some(secret.clone()),
-            Key::Command(_) | Key::Missing(_) | Key::NotNeeded => None,
-        };
-        let rest = key.into_iter().chain(in_address(url)).chain(settings.headers.values().cloned());
-        Self { all: keys.iter().cloned().chain(rest).collect(), keys }
+        all.extend(settings.headers.values().cloned());
+        all.extend(keys.iter().cloned());
+        // The longest first: one may begin another.
+        for secrets in [&mut all, &mut keys] {
+            secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
+        }
+        Self { all, keys }
     }
 
     /// A message without any of them.
     pub(super) fn hide(&self, text: &str) -> String {
-        self.all.iter().fold(text.to_owned(), |text, secret| secret.hide_in(&text))
+        without(&self.all, text)
     }
 
     /// Takes keys out of an answer. Returns whether there were any.
     pub(super) fn hide_in_answer(&self, value: &mut Value) -> bool {
+        let holds_key = |text: &str| self.keys.iter().any(|key| text.contains(key.reveal()));
         match value {
             Value::String(text) => {
-                let found = self.keys.iter().any(|key| text.contains(key.reveal()));
+                let found = holds_key(text);
                 if found {
-                    *text = self.keys.iter().fold(std::mem::take(text), |text, key| key.hide_in(&text));
+                    *text = without(&self.keys, text);
                 }
                 found
             }
@@ -55,19 +57,20 @@ impl Secrets {
                 values.iter_mut().fold(false, |found, it| self.hide_in_answer(it) | found)
             }
             Value::Object(fields) => {
-                let named = fields.keys().any(|name| self.keys.iter().any(|key| name.contains(key.reveal())));
+                let named = fields.keys().any(|name| holds_key(name));
                 if named {
-                    let fields = std::mem::take(fields);
-                    let clean = fields.into_iter().map(|(name, field)| (self.hide(&name), field));
-                    *value = Value::Object(clean.collect());
-                    self.hide_in_answer(value);
-                    return true;
+                    let clean = |(name, field): (String, Value)| (without(&self.keys, &name), field);
+                    *fields = std::mem::take(fields).into_iter().map(clean).collect();
                 }
-                fields.values_mut().fold(false, |found, it| self.hide_in_answer(it) | found)
+                fields.values_mut().fold(named, |found, it| self.hide_in_answer(it) | found)
             }
             _ => false,
         }
     }
+}
+
+fn without(secrets: &[Secret], text: &str) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| secret.hide_in(&text))
 }
 
 /// The password, as it is and as it is sent, and whatever in the query has the name of a key.

@@ -149,9 +149,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_preview_is_never_longer_and_never_panics(text in "\\PC{0,300}") {
-            prop_assert!(preview(&text).chars().count() <= PREVIEW + 1);
-            prop_assert!(!plain(&text).contains('\n'));
+        fn a_preview_fits_on_a_line_whatever_it_is_of(before in "(?s).{0,200}", after in "(?s).{0,200}") {
+            let secret = format!("sk-proj-{}", "A1b2".repeat(12));
+            let line = plain(&preview(&format!("{before} {secret} {after}")));
+            prop_assert!(line.chars().count() <= PREVIEW + 1 && !line.contains(char::is_control));
+            prop_assert!(!line.contains("A1b2A1b2"), "{}", line);
         }
     }
 }

@@ -75,7 +75,11 @@ impl Reader {
 
     /// Runs a script with the reader's home, as a shell of theirs would.
     fn shell(&self, script: &str) -> Output {
-        let run = self.env.shell(script).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
+        let run = self
+            .env
+            .shell(&format!("exec 2>&1\n{script}"))
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_DATA_HOME");
         run.env("OPENAI_API_KEY", "sk-of-the-reader").env("OPENAI_BASE_URL", self.upstream.base_url()).run()
     }
 

@@ -61,17 +61,19 @@ pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) 
         return quote::show_one(ui, &pipeline, request, &context, form);
     }
     let runtime = session::runtime()?;
-    let (played, signal) = runtime.block_on(ask(pipeline, request, context, args.format))?;
+    let (played, signal) = runtime.block_on(ask(ui, pipeline, request, context, args.format))?;
     question::conclude(ui, played, signal)
 }
 
 async fn ask(
+    ui: &Ui,
     pipeline: Pipeline,
     request: ChatRequest,
     context: CallContext,
     format: StreamFormat,
 ) -> Result<(Result<Asked, CliError>, Option<u8>), CliError> {
     let cancel = context.cancel.clone();
+    ui.hold_log();
     let mut writer = Writer { out: out::stdout(), format, open_line: false, cancel: cancel.clone() };
     let heard = heeding(play(&pipeline, request, context, &mut writer), |_| {
         cancel.cancel();
@@ -80,6 +82,7 @@ async fn ask(
     .await;
     // Whatever became of the reader: the call is on the books before the program ends.
     pipeline.finish().await;
+    ui.release_log();
     heard
 }
 

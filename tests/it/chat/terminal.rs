@@ -54,3 +54,14 @@ fn what_a_server_says_cannot_reach_the_terminal() {
     assert!(!output.stderr.contains(control), "{:?}", output.stderr);
     assert_eq!(output.stderr.lines().filter(|line| !line.starts_with("hint: ")).count(), 1, "{output}");
 }
+
+#[test]
+fn a_line_of_log_does_not_tear_an_answer() {
+    let env = TestEnv::new();
+    for _ in 0..5 {
+        let terminal = env.llmops(["stream", "-v", "-m", "sim/echo", "hi there you all"]).on_terminal(80);
+        let output = terminal.wait().expect_status(0);
+        assert!(output.stdout.starts_with("hi there you all\n"), "{output}");
+        assert!(output.stdout.contains("sim/echo ok"), "{output}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::path::Wired;
-use crate::support::{Key, Reply, Run, TestEnv, Upstream};
+use crate::support::{Key, Reply, Run, Signal, TestEnv, Upstream};
 
 /// On a terminal, with a provider that takes this key only.
 fn asked(env: &TestEnv, upstream: &Upstream) -> Run {
@@ -72,6 +72,16 @@ fn an_interrupted_question_leaves_a_terminal_as_it_was() {
     let (hidden, shown) = (output.stdout.rfind("\u{1b}[?25l"), output.stdout.rfind("\u{1b}[?25h"));
     assert!(hidden.is_some() && shown > hidden, "{output}");
     assert_eq!(written(&env), None);
+}
+
+#[test]
+fn a_signal_ends_a_question_in_order() {
+    let env = TestEnv::new();
+    let mut terminal = env.llmops(["config", "init"]).on_terminal(60);
+    terminal.wait_for("sim (no key needed)");
+    terminal.signal(Signal::TERM);
+    let output = terminal.wait().expect_status(143);
+    assert!(output.stdout.rfind("\u{1b}[?25h") > output.stdout.rfind("\u{1b}[?25l"), "{output}");
 }
 
 #[test]

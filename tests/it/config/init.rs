@@ -1,6 +1,7 @@
 //! `llmops config init` where there is nobody to ask.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use super::assert_refused;
 use crate::path::{KEY, Wired};
@@ -113,4 +114,12 @@ fn a_link_stays_a_link() {
     std::os::unix::fs::symlink(&real, &path).unwrap();
     let _ = init(&env, &["--provider", "sim", "--force"]).run().expect_status(0);
     assert!(path.is_symlink() && env.read("dotfiles/llmops.yaml").contains("sim/echo"));
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
+    let _ = init(&env, &["--provider", "sim", "--force"]).run().expect_status(0);
+    assert_eq!(real.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    // One that leads nowhere yet is a file that somebody means to have there.
+    fs::remove_file(&real).unwrap();
+    assert_refused(init(&env, &["--provider", "sim"]));
+    let _ = init(&env, &["--provider", "sim", "--force"]).run().expect_status(0);
+    assert!(path.is_symlink() && real.exists());
 }

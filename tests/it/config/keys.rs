@@ -246,3 +246,16 @@ fn a_command_may_leave_something_running() {
     let _ = wired.llmops(["chat", "hi"]).env_remove("OPENAI_API_KEY").run().expect_status(0);
     assert_eq!(wired.upstream.received()[0].header("authorization"), Some("Bearer sk-from-agent-1234"));
 }
+
+#[test]
+fn a_key_is_read_however_busy_the_machine_is() {
+    let wired = Wired::always(Reply::answer("ok"));
+    wired
+        .env
+        .write_config("model: gpt-5.4-nano\nproviders: {openai: {api_key_cmd: printf sk-printed-1234}}\n");
+    let asks = || wired.llmops(["chat", "--no-log", "hi"]).env_remove("OPENAI_API_KEY").spawn();
+    let running: Vec<_> = (0..24).map(|_| asks()).collect();
+    for run in running {
+        let _ = run.wait().expect_status(0);
+    }
+}

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 
 use nix::pty::{Winsize, openpty};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::output::Output;
 use super::run::{Capture, WATCHDOG, Watchdog};
@@ -96,6 +96,11 @@ impl Terminal {
             Key::CtrlC => "\x03",
             Key::CtrlD => "\x04",
         });
+    }
+
+    /// Sends a signal to the program.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits for the end. What was on the screen, escapes and all, is in `stdout`.

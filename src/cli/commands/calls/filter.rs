@@ -35,7 +35,7 @@ pub(super) struct FilterArgs {
     /// For this user
     #[arg(long, value_name = "ID")]
     user: Option<String>,
-    /// With this label; may be given several times
+    /// With this label (repeatable)
     #[arg(long, value_name = "K=V", value_parser = key_value)]
     tag: Vec<(String, String)>,
     /// That ended so

@@ -54,7 +54,7 @@ pub(super) fn run(args: &InitArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, C
         Some(file) => file.path,
         None => environment.config_file()?,
     };
-    if path.exists() && !args.force {
+    if path.symlink_metadata().is_ok() && !args.force {
         return Err(CliError::ConfigExists(path));
     }
     let prompt = Prompt::new(global)?;
@@ -199,14 +199,17 @@ async fn test(ui: &Ui, settings: &Settings, provider: &ProviderSettings) -> Resu
     Ok(())
 }
 
-/// Written as a whole or not at all, and never over a file that somebody has just made. A link stays a link.
+/// Written as a whole or not at all, and never over a file that somebody has just made. A link stays a link,
+/// and a file keeps its permissions.
 fn write(path: &Path, text: &str, replace: bool) -> io::Result<()> {
-    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let linked = || Some(path.parent()?.join(path.read_link().ok()?));
+    let path = &path.canonicalize().ok().or_else(linked).unwrap_or_else(|| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder.map_or(Ok(()), std::fs::create_dir_all)?;
     let new = PathBuf::from(format!("{}.new.{}", path.display(), std::process::id()));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&new)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let permissions = path.metadata().map_or(Ok(()), |old| file.set_permissions(old.permissions()));
+    let written = permissions.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all());
     let moved = written
         .and_then(|()| if replace { std::fs::rename(&new, path) } else { std::fs::hard_link(&new, path) });
     let _ = std::fs::remove_file(&new);
