@@ -33,9 +33,11 @@ impl Signals {
     /// Waits for one, and returns its exit code.
     pub(super) async fn next(&mut self) -> u8 {
         tokio::select! {
-            _ = self.interrupt.recv() => exit::INTERRUPTED,
+            // A question that any signal wakes takes it for ^C and sends that, too.
+            biased;
             _ = self.terminate.recv() => exit::TERMINATED,
             () = heard(self.hang_up.as_mut()) => exit::HUNG_UP,
+            _ = self.interrupt.recv() => exit::INTERRUPTED,
         }
     }
 }
