@@ -76,7 +76,7 @@ impl Session {
     /// Opens the store for writing, and begins to forget what is older than it keeps.
     fn writer(&self, ui: &Arc<Ui>) -> Result<Writer, CliError> {
         let settings = &self.config.settings.store;
-        let writer = Writer::open_with(&self.store_file()?.0, settings, Arc::new(patience(ui)))?;
+        let writer = Writer::open_with(&self.store_file()?, settings, Arc::new(patience(ui)))?;
         let keep = settings.keep.and_then(|keep| TimeDelta::from_std(keep).ok());
         if let Some(before) = keep.and_then(|keep| Clock::system().now().checked_sub_signed(keep)) {
             writer.forget(before);
@@ -84,11 +84,23 @@ impl Session {
         Ok(writer)
     }
 
-    /// The store, and whether somebody named it.
-    pub(super) fn store_file(&self) -> Result<(PathBuf, bool), CliError> {
+    /// Opens the store for reading. One that was named has to be there; the default one is empty until the
+    /// first call.
+    pub(super) fn reader(&self) -> Result<Reader, CliError> {
+        let path = self.store_file()?;
+        match Reader::open(&path) {
+            Err(StoreError::Missing(_)) if self.config.settings.store.file.is_none() => {
+                Ok(Reader::empty(&path)?)
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    /// Where the store is, or would be.
+    pub(super) fn store_file(&self) -> Result<PathBuf, CliError> {
         match &self.config.settings.store.file {
-            Some(file) => Ok((file.clone(), true)),
-            None => Ok((self.environment.store_file()?, false)),
+            Some(file) => Ok(file.clone()),
+            None => Ok(self.environment.store_file()?),
         }
     }
 }
@@ -149,21 +161,6 @@ pub(super) fn patience(ui: &Arc<Ui>) -> Patience {
     let (patience, ui) = (Patience::default(), Arc::clone(ui));
     patience.on_wait(move |line| ui.note(line));
     patience
-}
-
-/// Opens the store for reading. One that was named has to be there; the default one is empty until the
-/// first call.
-pub(super) fn reader(global: &GlobalArgs) -> Result<Reader, CliError> {
-    let (path, named) = Session::new(global)?.store_file()?;
-    match Reader::open(&path) {
-        Err(StoreError::Missing(_)) if !named => Ok(Reader::empty(&path)?),
-        opened => Ok(opened?),
-    }
-}
-
-/// Where the store is, or would be.
-pub(super) fn store_file(global: &GlobalArgs) -> Result<PathBuf, CliError> {
-    Ok(Session::new(global)?.store_file()?.0)
 }
 
 /// The embedded table, with the simulator's own prices, and nothing to pay where nobody bills.

@@ -8,9 +8,10 @@ use clap::{Args, ValueEnum};
 use super::question::dollars;
 use crate::cli::args::{GlobalArgs, ListArgs};
 use crate::cli::error::CliError;
+use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, thousands};
-use crate::cli::{exit, format, session};
+use crate::cli::{exit, format};
 use crate::ops::cost::{CostReport, GroupBy, Sums, report};
 use crate::pipeline::Clock;
 use crate::policy::period::first_day;
@@ -52,7 +53,7 @@ pub(in crate::cli) fn run(args: &CostArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
         return Err(CliError::usage(message, "the last day cannot be before the first"));
     }
     let by = groups(&args.by);
-    let report = report(&session::reader(global)?, &Local, first, last, &by)?;
+    let report = report(&Session::new(global)?.reader()?, &Local, first, last, &by)?;
     let names: Vec<&str> = by.iter().flat_map(|by| column_names(*by)).copied().collect();
     let sums =
         ["calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "unpriced_calls"];

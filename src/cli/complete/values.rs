@@ -49,7 +49,7 @@ impl Line {
 
     /// The newest calls.
     fn calls(&self) -> Option<Vec<CallSummary>> {
-        let store = Reader::as_it_is(&self.session()?.store_file().ok()?.0)?;
+        let store = Reader::as_it_is(&self.session()?.store_file().ok()?)?;
         let page = store.page(&CallFilter::default(), Page::Before(None), NEWEST).ok()?;
         Some(page.into_iter().map(|stored| stored.call).collect())
     }

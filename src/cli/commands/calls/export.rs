@@ -6,8 +6,9 @@ use super::filter::FilterArgs;
 use super::{COLUMNS, limit};
 use crate::cli::args::{GlobalArgs, OUTPUT};
 use crate::cli::error::CliError;
+use crate::cli::session::Session;
 use crate::cli::ui::print;
-use crate::cli::{exit, format, session};
+use crate::cli::{exit, format};
 use crate::ops::calls::{CallDetail, CallSheetRow, Pages};
 
 /// Print everything on record about calls, oldest first
@@ -44,7 +45,7 @@ const AT_ONCE: usize = 64 << 10;
 
 pub(super) fn run(args: &ExportArgs, global: &GlobalArgs) -> Result<u8, CliError> {
     let filter = args.filter.filter()?;
-    let reader = session::reader(global)?;
+    let reader = Session::new(global)?.reader()?;
     let columns = [&COLUMNS[..], &MORE].concat();
     let mut text = match args.format {
         ExportFormat::Jsonl => String::new(),

@@ -6,9 +6,10 @@ use super::{COLUMNS, CallsArgs, limit, local_time};
 use crate::cli::args::{GlobalArgs, ListFormat};
 use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
+use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, seconds, thousands};
-use crate::cli::{exit, format, session};
+use crate::cli::{exit, format};
 use crate::domain::filter::CallFilter;
 use crate::ops::calls::{CallRow, Pages};
 
@@ -17,7 +18,7 @@ const USUAL: u64 = 20;
 
 pub(super) fn run(args: &CallsArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
     let filter = args.filter.filter()?;
-    let reader = session::reader(global)?;
+    let reader = Session::new(global)?.reader()?;
     let mut pages = Pages::newest(&reader, &filter, limit(args.last.unwrap_or(USUAL)));
     let mut rows: Vec<CallRow> = Vec::new();
     if args.list.format == ListFormat::Csv {

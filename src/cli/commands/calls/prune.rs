@@ -10,6 +10,7 @@ use super::local_time;
 use crate::cli::args::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::prompt::confirm;
+use crate::cli::session::Session;
 use crate::cli::ui::{Ui, bytes, print, thousands};
 use crate::cli::{exit, session};
 use crate::pipeline::Clock;
@@ -40,7 +41,8 @@ pub(super) fn run(args: &PruneArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result
     let now = Clock::system().now().with_timezone(&Local);
     let before = first_moment(&args.before, &now).map_err(|_| no_moment(&args.before))?;
     let what = if args.bodies { Prune::Bodies } else { Prune::Calls };
-    let count = session::reader(global)?.prunable(before, what)?;
+    let session = Session::new(global)?;
+    let count = session.reader()?.prunable(before, what)?;
     let from = local_time(before);
     if args.dry_run {
         print(&format!("Would delete {} that began before {from}.\n", things(count, what)))?;
@@ -51,7 +53,7 @@ pub(super) fn run(args: &PruneArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result
         ui.note("nothing was deleted");
         return Ok(exit::FAILED);
     }
-    let path = session::store_file(global)?;
+    let path = session.store_file()?;
     if !path.exists() {
         print(&format!("No calls began before {from}.\n"))?;
         return Ok(exit::DONE);

@@ -9,8 +9,9 @@ use super::local_time;
 use crate::cli::args::{GlobalArgs, OUTPUT};
 use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
+use crate::cli::session::Session;
 use crate::cli::ui::{Ui, bytes, print, seconds, thousands};
-use crate::cli::{exit, format, session};
+use crate::cli::{exit, format};
 use crate::domain::call::Kept;
 use crate::domain::event::Completion;
 use crate::domain::text::printable;
@@ -40,7 +41,7 @@ pub(in crate::cli) enum ShowFormat {
 }
 
 pub(super) fn run(args: &ShowArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
-    let call = match session::reader(global)?.call(&args.id)? {
+    let call = match Session::new(global)?.reader()?.call(&args.id)? {
         CallLookup::Found(call) => CallDetail::from(*call),
         CallLookup::Missing => return Err(CliError::NoCall(args.id.clone())),
         CallLookup::Ambiguous(ids) => {

@@ -5,9 +5,10 @@ use clap::Args;
 use super::local_time;
 use crate::cli::args::{GlobalArgs, ListArgs};
 use crate::cli::error::CliError;
+use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, bytes, print, thousands};
-use crate::cli::{exit, format, session};
+use crate::cli::{exit, format};
 use crate::store::StoreStats;
 
 /// Show how large the store is, and what takes the room
@@ -23,7 +24,7 @@ pub(super) struct StatsArgs {
 const COLUMNS: [&str; 3] = ["table", "rows", "bytes"];
 
 pub(super) fn run(args: &StatsArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
-    let stats = session::reader(global)?.stats()?;
+    let stats = Session::new(global)?.reader()?.stats()?;
     print(&format::report(args.list.format, &stats, &COLUMNS, &stats.tables, || describe(ui, &stats)))?;
     Ok(exit::DONE)
 }

@@ -10,6 +10,7 @@ use super::filter::FilterArgs;
 use super::{COLUMNS, limit, list};
 use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
 use crate::cli::error::CliError;
+use crate::cli::session::Session;
 use crate::cli::signals::heeding;
 use crate::cli::table::{Column, Rolling};
 use crate::cli::ui::{Ui, stdout_is_gone};
@@ -71,10 +72,11 @@ async fn open(
     global: &GlobalArgs,
     cancel: &CancellationToken,
 ) -> Result<Option<Reader>, CliError> {
+    let session = Session::new(global)?;
     if !follow {
-        return session::reader(global).map(Some);
+        return session.reader().map(Some);
     }
-    let path = session::store_file(global)?;
+    let path = session.store_file()?;
     loop {
         if let Some(reader) = made(&path)? {
             return Ok(Some(reader));
