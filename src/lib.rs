@@ -6,7 +6,7 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 0 | [`domain`] | plain data: requests, events, calls, money, settings |
-//! | 1 | [`policy`] | pure decisions: prices, retries, model names, tokens, templates, schemas |
+//! | 1 | [`policy`] | pure decisions: prices, retries, model names, tokens, templates, schemas, masks, days |
 //! | 2 | [`store`] | the SQLite store; all SQL |
 //! | 2 | [`provider`] | who answers: OpenAI-compatible endpoints and the simulator; all HTTP |
 //! | 2 | [`config`] | settings from files and the environment; all YAML; the price table |

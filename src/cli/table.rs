@@ -1,5 +1,5 @@
 //! Tables: aligned columns that fit the terminal, plain where there is none. What does not fit loses its
-//! less important columns before anything is wrapped, and only words are ever wrapped.
+//! less important columns first; then words are wrapped, and all else only where nothing but that is left.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
@@ -26,12 +26,12 @@ impl Column {
         Self { name, right: false, whole: false, extra: 0 }
     }
 
-    /// Numbers, to the right, which are never wrapped.
+    /// Numbers, to the right, which are wrapped last.
     pub(super) const fn number(name: &'static str) -> Self {
         Self { name, right: true, whole: true, extra: 0 }
     }
 
-    /// The column is never wrapped.
+    /// The column is wrapped last.
     pub(super) const fn whole(self) -> Self {
         Self { whole: true, ..self }
     }

@@ -1,8 +1,6 @@
 //! `sim:`, the simulator's settings, and their short form in `LLMOPS_SIM`.
 
 use std::collections::BTreeMap;
-#[cfg(test)]
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -137,6 +135,8 @@ pub(super) fn read_spec(spec: &str, place: &Place) -> Result<Node, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;

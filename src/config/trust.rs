@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::ConfigError;
 use super::env::Environment;
+use super::file::read_error;
 use super::tree::{Node, Place, Tree};
-use super::{ConfigError, read_error};
 
 /// What its user thinks of a project's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -133,8 +133,8 @@ impl Run {
         if self.parts.logs.is_empty() {
             return;
         }
-        let prompt = self.plan.outgoing.request.last_user_text().into();
-        let response = completion.map(Completion::text).unwrap_or_default().into();
+        let prompt = self.plan.outgoing.request.last_user_text();
+        let response = completion.map(Completion::text).unwrap_or_default();
         let entry = LogEntry { summary, prompt, response };
         for log in &self.parts.logs {
             if let Err(error) = log.write(&entry) {

@@ -53,7 +53,7 @@ fn run(command: &[String], limit: Duration, unwanted: &AtomicBool) -> Result<Sec
         let _ = child.wait();
         return Err(failed(&format!("took longer than {limit:?}")));
     };
-    // First, since a command that has more to say is ended by a closed pipe.
+    // First, since such a command was ended for it.
     if bytes.len() as u64 > LONGEST {
         return Err(failed("printed something other than a key"));
     }

@@ -1,7 +1,6 @@
 //! The log of calls: one line each, for people or as JSON, whatever came of it. Of prompt and answer it has
 //! the beginnings, without anything that looks like a secret.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -26,9 +25,9 @@ pub struct LogEntry<'a> {
     /// Its record.
     pub summary: &'a CallSummary,
     /// The last that was asked.
-    pub prompt: Cow<'a, str>,
+    pub prompt: String,
     /// What was answered.
-    pub response: Cow<'a, str>,
+    pub response: String,
 }
 
 /// Where lines go.

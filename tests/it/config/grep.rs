@@ -136,15 +136,20 @@ fn no_key_is_ever_printed_or_kept() {
         assert_quiet(&loudly(&wired, args).run().expect_status(0));
     }
     assert_quiet(&loudly(&wired, &["config", "init"]).run().expect_status(2));
+    assert_nothing_is_kept(&wired);
+}
+
+/// Neither in what is on record nor in any file.
+fn assert_nothing_is_kept(wired: &Wired) {
     let calls = wired.calls();
     assert!(calls.len() > 90, "{}", calls.len());
     // Bodies are compressed: what is in them shows here.
     for call in &calls {
         let id = call["call_id"].as_str().unwrap();
-        assert_quiet(&loudly(&wired, &["calls", "show", id, "--format", "json"]).run().expect_status(0));
+        assert_quiet(&loudly(wired, &["calls", "show", id, "--format", "json"]).run().expect_status(0));
     }
     assert_quiet(
-        &loudly(&wired, &["calls", "show", calls[0]["call_id"].as_str().unwrap()]).run().expect_status(0),
+        &loudly(wired, &["calls", "show", calls[0]["call_id"].as_str().unwrap()]).run().expect_status(0),
     );
     let own = ["config/llmops/config.yaml", "work/mine/key.sh"].map(|name| wired.env.root().join(name));
     let files = wired.env.files_below("");

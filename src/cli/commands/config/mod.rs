@@ -142,7 +142,7 @@ fn settings_table(ui: &Ui, settings: &[Setting], origin: bool) -> String {
             Value::String(text) => text.trim_end().replace('\n', "⏎"),
             other => other.to_string(),
         };
-        let cells = [plain(&setting.key), plain(&value), setting.origin.clone()];
+        let cells = [setting.key.clone(), value, setting.origin.clone()];
         cells.into_iter().take(if origin { 3 } else { 2 }).collect()
     };
     let rows: Vec<Vec<String>> = settings.iter().map(cells).collect();
