@@ -121,7 +121,9 @@ impl Writer {
         self.submit(Box::new(move |desk| {
             calls::insert(&desk.connection, &mut desk.packer, &call)?;
             spend::add(&desk.connection, &call.summary)?;
-            desk.tidy(FORGET_ON_THE_WAY)
+            // What cannot be forgotten now is no reason to lose a record; it goes with a later one.
+            let _ = desk.tidy(FORGET_ON_THE_WAY);
+            Ok(())
         }))
         .await
     }
