@@ -13,11 +13,12 @@ use super::log;
 use super::ui::Ui;
 use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
+use crate::domain::price::Rates;
 use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
 use crate::ops::material;
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
 use crate::policy::model::Catalog;
-use crate::policy::price::{ModelPrice, PriceBook, Rates};
+use crate::policy::price::{ModelPrice, PriceBook};
 use crate::policy::template;
 use crate::provider::Registry;
 use crate::store::{Patience, Reader, StoreError, Writer};
@@ -171,7 +172,8 @@ fn price_book(sim: &SimSettings) -> PriceBook {
     for (name, model) in &sim.models {
         if let Some((input, output)) = model.price {
             let base = Rates { input, output: Some(output), ..Rates::default() };
-            prices.insert("sim".into(), name.as_str().into(), ModelPrice { base, ..ModelPrice::default() });
+            let price = ModelPrice { version: prices.version.clone(), base, ..ModelPrice::default() };
+            prices.insert("sim".into(), name.as_str().into(), price);
         }
     }
     prices

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use chrono::{NaiveDate, NaiveTime};
 use serde::Deserialize;
 
-use crate::domain::money::Rate;
-use crate::policy::price::{ModelPrice, PriceBook, Rates, Tier, Window};
+use crate::domain::name::ModelName;
+use crate::domain::price::Rates;
+use crate::policy::price::{ModelPrice, PriceBook, Tier, Window};
 
 /// `prices.yaml`, as the build script turned it into JSON.
 const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/prices.json"));
@@ -23,11 +24,13 @@ struct PriceFile {
 struct ModelEntry {
     id: String,
     provider: String,
-    rates: RatesEntry,
+    #[serde(default)]
+    aliases: Vec<String>,
+    rates: Rates,
     #[serde(default)]
     tiers: Vec<TierEntry>,
     #[serde(default)]
-    service: HashMap<String, RatesEntry>,
+    service: HashMap<String, Rates>,
     #[serde(default)]
     windows: Vec<WindowEntry>,
     effective_from: Option<NaiveDate>,
@@ -39,19 +42,9 @@ struct ModelEntry {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RatesEntry {
-    input: Rate,
-    cached_input: Option<Rate>,
-    cache_write: Option<Rate>,
-    cache_write_1h: Option<Rate>,
-    output: Option<Rate>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct TierEntry {
     above: u64,
-    rates: RatesEntry,
+    rates: Rates,
 }
 
 #[derive(Deserialize)]
@@ -61,14 +54,14 @@ struct WindowEntry {
     from: NaiveTime,
     #[serde(deserialize_with = "time_of_day")]
     to: NaiveTime,
-    rates: RatesEntry,
+    rates: Rates,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScheduledEntry {
     from: NaiveDate,
-    rates: RatesEntry,
+    rates: Rates,
 }
 
 fn time_of_day<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<NaiveTime, D::Error> {
@@ -84,28 +77,30 @@ pub fn embedded_prices() -> PriceBook {
 
 impl PriceFile {
     fn into_book(self) -> PriceBook {
-        let mut book = PriceBook::new(self.version);
+        let mut book = PriceBook::new(self.version.clone());
         for entry in self.models {
             let (provider, id) = (entry.provider.as_str().into(), entry.id.as_str().into());
-            book.insert(provider, id, entry.into_price());
+            book.insert(provider, id, entry.into_price(&self.version));
         }
         book
     }
 }
 
 impl ModelEntry {
-    fn into_price(self) -> ModelPrice {
-        let tier = |tier: TierEntry| Tier { above: tier.above, rates: tier.rates.into_rates() };
-        let window = |w: WindowEntry| Window { from: w.from, to: w.to, rates: w.rates.into_rates() };
+    fn into_price(self, version: &str) -> ModelPrice {
+        let tier = |tier: TierEntry| Tier { above: tier.above, rates: tier.rates };
+        let window = |w: WindowEntry| Window { from: w.from, to: w.to, rates: w.rates };
         let mut tiers: Vec<Tier> = self.tiers.into_iter().map(tier).collect();
         tiers.sort_by_key(|tier| tier.above);
         let mut scheduled: Vec<_> =
-            self.scheduled.into_iter().map(|entry| (entry.from, entry.rates.into_rates())).collect();
+            self.scheduled.into_iter().map(|entry| (entry.from, entry.rates)).collect();
         scheduled.sort_by_key(|(from, _)| *from);
         ModelPrice {
-            base: self.rates.into_rates(),
+            version: version.to_owned(),
+            aliases: self.aliases.into_iter().map(ModelName::from).collect(),
+            base: self.rates,
             tiers,
-            service: self.service.into_iter().map(|(name, rates)| (name, rates.into_rates())).collect(),
+            service: self.service,
             windows: self.windows.into_iter().map(window).collect(),
             effective_from: self.effective_from,
             scheduled,
@@ -115,21 +110,10 @@ impl ModelEntry {
     }
 }
 
-impl RatesEntry {
-    fn into_rates(self) -> Rates {
-        Rates {
-            input: self.input,
-            cached_input: self.cached_input,
-            cache_write: self.cache_write,
-            cache_write_1h: self.cache_write_1h,
-            output: self.output,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::money::Rate;
     use crate::domain::name::Target;
 
     fn book() -> PriceBook {
@@ -148,7 +132,7 @@ mod tests {
     fn decimals_arrive_exactly() {
         let target = Target { provider: "openrouter".into(), model: "qwen/qwen3.7-max".into() };
         let book = book();
-        let rates = book.get(&target).unwrap().base;
+        let rates = book.find(&target).unwrap().price.base;
         assert_eq!(rates.cache_write, Some(Rate::from_picos(1_843_750)));
         assert_eq!(rates.cached_input, Some(Rate::from_picos(295_000)));
     }

@@ -12,6 +12,7 @@ use uuid::{ContextV7, Timestamp, Uuid};
 use super::failure::Failure;
 use super::money::Money;
 use super::name::Target;
+use super::price::Charge;
 use super::usage::Usage;
 use super::words::words;
 
@@ -124,6 +125,8 @@ pub struct Attempt {
     pub duration_ms: u64,
     /// What went wrong; nothing for the attempt that gave the answer.
     pub failure: Option<Failure>,
+    /// What it used; nothing where that is not known, or nothing was.
+    pub charge: Option<Charge>,
 }
 
 /// Why a call has no whole answer, in the words users and programs see.

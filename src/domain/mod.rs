@@ -1,6 +1,7 @@
 //! Plain data that every floor shares: requests, events, calls, money. No I/O, no clock, no policy:
 //! a type here knows how to be built, checked, compared and written down, and nothing else.
 
+pub mod account;
 pub mod call;
 pub mod event;
 pub mod failure;
@@ -8,6 +9,7 @@ pub mod filter;
 pub mod money;
 pub mod name;
 pub mod overrides;
+pub mod price;
 pub mod request;
 pub mod secret;
 pub mod settings;

@@ -156,6 +156,13 @@ impl fmt::Display for Rate {
     }
 }
 
+/// As text: see [`Rate`]'s way back.
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// From text, so that no decimal becomes a float on the way.
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,5 +1,6 @@
 //! Names that must not be mixed up: a model's, a provider's, and the pair of both that a call is sent to.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,12 @@ macro_rules! name {
         impl<T: Into<String>> From<T> for $name {
             fn from(name: T) -> Self {
                 Self(name.into())
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 

@@ -22,9 +22,12 @@ pub struct Usage {
     pub output_tokens: u64,
     /// Output tokens spent on reasoning; part of `output_tokens`.
     pub reasoning_tokens: u64,
-    /// Audio tokens, in and out; part of the totals. Where there are any, a cost from text rates is an estimate.
+    /// Input tokens of sound; part of `input_tokens`.
     #[serde(skip_serializing_if = "is_zero")]
-    pub audio_tokens: u64,
+    pub input_audio_tokens: u64,
+    /// Output tokens of sound; part of `output_tokens`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output_audio_tokens: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -41,6 +44,7 @@ impl AddAssign for Usage {
         add(&mut self.cache_write_1h_tokens, other.cache_write_1h_tokens);
         add(&mut self.output_tokens, other.output_tokens);
         add(&mut self.reasoning_tokens, other.reasoning_tokens);
-        add(&mut self.audio_tokens, other.audio_tokens);
+        add(&mut self.input_audio_tokens, other.input_audio_tokens);
+        add(&mut self.output_audio_tokens, other.output_audio_tokens);
     }
 }

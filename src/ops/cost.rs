@@ -1,12 +1,13 @@
 //! What was spent: the store's rollup, grouped by days and models.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use chrono::{DateTime, FixedOffset, NaiveDate, Offset, TimeZone, Utc};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::domain::money::Money;
+use crate::domain::account::Spent;
 use crate::policy::period::day_start;
 use crate::store::{Reader, Spend, StoreError};
 
@@ -29,7 +30,8 @@ pub struct CostReport {
     /// The groups, in order: days as they came, models by what they cost.
     pub rows: Vec<CostRow>,
     /// All of them together.
-    pub total: Sums,
+    #[serde(serialize_with = "serialize_spent")]
+    pub total: Spent,
 }
 
 /// One group.
@@ -38,57 +40,22 @@ pub struct CostRow {
     /// What the group has in common, by name.
     pub group: Vec<(&'static str, String)>,
     /// Its sums.
-    pub sums: Sums,
+    pub sums: Spent,
 }
 
-/// Sums over calls.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Sums {
-    /// How many.
-    pub calls: u64,
-    /// All input tokens.
-    pub input_tokens: u64,
-    /// Of these, from providers' caches.
-    pub cached_input_tokens: u64,
-    /// All output tokens.
-    pub output_tokens: u64,
-    /// What the calls with a known cost cost.
-    pub cost: Money,
-    /// Calls whose cost is not known.
-    pub unpriced_calls: u64,
+fn serialize_spent<S: Serializer>(spent: &Spent, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    spent_into(spent, &mut map)?;
+    map.end()
 }
 
-impl Sums {
-    fn add(&mut self, spend: &Spend) {
-        self.calls += spend.calls;
-        self.input_tokens += spend.input_tokens;
-        self.cached_input_tokens += spend.cached_input_tokens;
-        self.output_tokens += spend.output_tokens;
-        self.cost += spend.cost;
-        self.unpriced_calls += spend.unpriced_calls;
-    }
-
-    /// The cost, unless nothing of it is known.
-    pub fn known_cost(&self) -> Option<Money> {
-        (self.calls == 0 || self.unpriced_calls < self.calls).then_some(self.cost)
-    }
-
-    fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        map.serialize_entry("calls", &self.calls)?;
-        map.serialize_entry("input_tokens", &self.input_tokens)?;
-        map.serialize_entry("cached_input_tokens", &self.cached_input_tokens)?;
-        map.serialize_entry("output_tokens", &self.output_tokens)?;
-        map.serialize_entry("cost_usd", &self.known_cost())?;
-        map.serialize_entry("unpriced_calls", &self.unpriced_calls)
-    }
-}
-
-impl Serialize for Sums {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        self.serialize_into(&mut map)?;
-        map.end()
-    }
+fn spent_into<M: SerializeMap>(spent: &Spent, map: &mut M) -> Result<(), M::Error> {
+    map.serialize_entry("calls", &spent.calls)?;
+    map.serialize_entry("input_tokens", &spent.input_tokens)?;
+    map.serialize_entry("cached_input_tokens", &spent.cached_input_tokens)?;
+    map.serialize_entry("output_tokens", &spent.output_tokens)?;
+    map.serialize_entry("cost_usd", &spent.known_cost())?;
+    map.serialize_entry("unpriced_calls", &spent.unpriced_calls)
 }
 
 impl Serialize for CostRow {
@@ -97,7 +64,7 @@ impl Serialize for CostRow {
         for (name, value) in &self.group {
             map.serialize_entry(name, value)?;
         }
-        self.sums.serialize_into(&mut map)?;
+        spent_into(&self.sums, &mut map)?;
         map.end()
     }
 }
@@ -112,11 +79,11 @@ pub fn report<Tz: TimeZone>(
 ) -> Result<CostReport, StoreError> {
     let from = day_start(zone, first);
     let to = day_start(zone, last.succ_opt().unwrap_or(last));
-    let mut groups: BTreeMap<Vec<(&'static str, String)>, Sums> = BTreeMap::new();
-    let mut total = Sums::default();
+    let mut groups: BTreeMap<Vec<(&'static str, String)>, Spent> = BTreeMap::new();
+    let mut total = Spent::default();
     for spend in store.spend(from, to)? {
-        groups.entry(group(&spend, zone, by)).or_default().add(&spend);
-        total.add(&spend);
+        groups.entry(group(&spend, zone, by)).or_default().add_assign(&spend.spent);
+        total += &spend.spent;
     }
     let mut rows: Vec<_> = groups.into_iter().map(|(group, sums)| CostRow { group, sums }).collect();
     // Within equal days, the dearest model first; `sort_by` keeps the order of what is equal.

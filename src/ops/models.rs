@@ -61,8 +61,8 @@ fn row(
     default: Option<&Target>,
     now: DateTime<Utc>,
 ) -> ModelRow {
-    let rates = prices.quote(&target, 0, None, now).map(|quote| quote.rates);
-    let listed = prices.get(&target);
+    let rates = prices.quote(&target, 0, None, now).map(|price| price.rates);
+    let listed = prices.find(&target).map(|listing| listing.price);
     ModelRow {
         default: default == Some(&target),
         key_present: !matches!(provider.key, Key::Missing(_)),

@@ -9,7 +9,7 @@ use crate::domain::money::Money;
 use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::usage::Usage;
 use crate::pipeline::{Pipeline, Plan};
-use crate::policy::price::PriceBook;
+use crate::policy::price::{self, PriceBook};
 use crate::policy::tokens;
 
 /// The requests that would go to one model.
@@ -70,13 +70,13 @@ fn quote(prices: &PriceBook, plan: &Plan, now: DateTime<Utc>) -> QuoteRow {
     let request = &plan.outgoing.request;
     let model = plan.target.model.as_str();
     let input_tokens = tokens::count_input(model, request);
-    let known_limit = || prices.get(&plan.target)?.max_output_tokens;
+    let known_limit = || prices.find(&plan.target)?.price.max_output_tokens;
     let max_output_tokens =
         request.output_limit().or_else(known_limit).map(|limit| limit.saturating_mul(request.answers()));
     let tier = request.body().get("service_tier").and_then(serde_json::Value::as_str);
     let cost = |output_tokens: u64| {
         let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
-        prices.quote(&plan.target, input_tokens, tier, now)?.rates.cost(&usage)
+        price::cost(&prices.quote(&plan.target, input_tokens, tier, now)?.rates, &usage)
     };
     QuoteRow {
         model: plan.target.model.clone(),

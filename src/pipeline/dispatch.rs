@@ -77,6 +77,7 @@ impl Run {
                 offset_ms: millis(offset),
                 duration_ms: millis(began.elapsed()),
                 failure,
+                charge: None,
             });
         }
     }

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::run::{Ending, Run, millis};
-use super::{Notice, Outcome, repair};
-use crate::domain::call::{Attempt, Call, CallFailure, CallSummary, Cost, CostStatus, Status};
+use super::{Notice, Outcome};
+use crate::domain::call::{Attempt, Call, CallFailure, CallSummary, Status};
 use crate::domain::event::Completion;
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::money::Money;
+use crate::domain::price::{Charge, Known};
 use crate::domain::usage::Usage;
+use crate::policy::price;
 use crate::policy::retry::{Retry, advise, error_kind};
 use crate::policy::tokens;
 use crate::store::Writer;
 use crate::telemetry::LogEntry;
 
 /// Tokens, and how they are known.
-pub(super) type KnownUsage = Option<(Usage, CostStatus)>;
+pub(super) type KnownUsage = Option<(Usage, Known)>;
 
 impl Run {
     /// Puts the call on the books.
@@ -24,11 +25,8 @@ impl Run {
         self.end_attempt(failure.clone());
         let status = status_of(&ending);
         let (known, mut completion) = self.usage(ending).await;
-        let mut cost = self.cost(known, completion.as_ref());
-        let mut usage = known.map(|(usage, _)| usage);
+        self.charge(known, completion.as_ref());
         if let Some(repair) = self.repair.take() {
-            cost = repair::sum(repair.cost, cost);
-            usage = repair::sum_usage(repair.usage, usage);
             completion = completion.or(Some(repair.rejected));
         }
         let summary = CallSummary {
@@ -40,8 +38,8 @@ impl Run {
             tags: std::mem::take(&mut self.context.tags).into_iter().collect::<BTreeMap<_, _>>(),
             status,
             attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
-            usage,
-            cost,
+            usage: used_by(&self.attempts),
+            cost: price::cost_of(&self.attempts),
             latency_ms: millis(self.began.elapsed()),
             first_token_ms: self.first_token.map(millis),
             finish_reason: completion.as_ref().and_then(Completion::finish_reason).map(str::to_owned),
@@ -67,24 +65,24 @@ impl Run {
                     Some(usage) => Some(usage),
                     None => self.count(completion.as_ref().map(completion_text).unwrap_or_default()).await,
                 };
-                (usage.map(|usage| (usage, CostStatus::Partial)), completion)
+                (usage.map(|usage| (usage, Known::Partial)), completion)
             }
             Ending::Nothing(failure) => {
                 let streaming = failure.kind == FailureKind::Cancelled && self.plan.outgoing.streamed;
                 let sent = self.attempts.last().and_then(|attempt| attempt.failure.as_ref());
                 let in_flight = sent.is_some_and(|failure| failure.kind == FailureKind::Cancelled);
                 let usage = if streaming && in_flight { self.count(String::new()).await } else { None };
-                (usage.map(|usage| (usage, CostStatus::Partial)), None)
+                (usage.map(|usage| (usage, Known::Partial)), None)
             }
         }
     }
 
     pub(super) async fn whole_usage(&self, completion: &Completion) -> KnownUsage {
         if let Some(usage) = completion.usage {
-            return Some((usage, CostStatus::Exact));
+            return Some((usage, Known::Reported));
         }
         let counted = self.count(completion_text(completion)).await?;
-        Some((counted, CostStatus::Estimated))
+        Some((counted, Known::Counted))
     }
 
     /// Counts the request and `output`, off the thread that the other calls run on. Nothing if that fails:
@@ -100,16 +98,13 @@ impl Run {
         tokio::task::spawn_blocking(count).await.ok()
     }
 
-    pub(super) fn cost(&self, usage: KnownUsage, completion: Option<&Completion>) -> Cost {
-        match usage {
-            Some((usage, status)) => {
-                let tier = completion.and_then(Completion::service_tier);
-                let cost = self.parts.prices.cost(&self.plan.target, &usage, status, tier, self.started);
-                if self.attempts.iter().any(was_lost) { at_least(cost) } else { cost }
-            }
-            None if self.attempts.iter().any(may_be_billed) => Cost::UNKNOWN,
-            None => Cost::NOTHING,
-        }
+    /// Puts what the last attempt used on its bill, priced as of the start of the call.
+    pub(super) fn charge(&mut self, known: KnownUsage, completion: Option<&Completion>) {
+        let (Some((usage, known)), Some(attempt)) = (known, self.attempts.last_mut()) else { return };
+        let service_tier = completion.and_then(Completion::service_tier).map(str::to_owned);
+        let mut charge = Charge { usage, known, service_tier, price: None };
+        self.parts.prices.price(&attempt.target, &mut charge, self.started);
+        attempt.charge = Some(charge);
     }
 
     async fn record(
@@ -144,21 +139,13 @@ impl Run {
     }
 }
 
-/// Whether the attempt's answer never came, although it may be on the bill.
-fn was_lost(attempt: &Attempt) -> bool {
-    attempt.failure.as_ref().is_some_and(Failure::may_be_billed)
-}
-
-/// A cost beside which there may be another that nobody can tell.
-fn at_least(cost: Cost) -> Cost {
-    match cost.amount {
-        Some(amount) if amount != Money::ZERO => Cost { status: CostStatus::Partial, ..cost },
-        _ => cost,
-    }
-}
-
-fn may_be_billed(attempt: &Attempt) -> bool {
-    attempt.failure.as_ref().is_none_or(Failure::may_be_billed)
+/// What all attempts used together; nothing if that is known of none.
+fn used_by(attempts: &[Attempt]) -> Option<Usage> {
+    let charges = attempts.iter().filter_map(|attempt| attempt.charge.as_ref());
+    charges.map(|charge| charge.usage).reduce(|mut sum, usage| {
+        sum += usage;
+        sum
+    })
 }
 
 fn status_of(ending: &Ending) -> Status {

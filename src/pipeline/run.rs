@@ -8,10 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::{Answer, CallContext, Outcome, Parts, Plan};
-use crate::domain::call::{Attempt, CallId, Cost};
+use crate::domain::call::{Attempt, CallId};
 use crate::domain::event::{Completion, Delta, Event};
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::usage::Usage;
 use crate::provider::{EventStream, Outgoing, Provider};
 
 /// Pieces of an answer that may wait for a slow reader before the provider is made to wait.
@@ -44,12 +43,10 @@ pub(super) struct Unfit {
     pub(super) violation: Option<String>,
 }
 
-/// A second question, and the answer that gave rise to it, with what that one came to.
+/// A second question, and the answer that gave rise to it.
 pub(super) struct Repair {
     pub(super) outgoing: Outgoing,
     pub(super) rejected: Completion,
-    pub(super) usage: Option<Usage>,
-    pub(super) cost: Cost,
 }
 
 /// What the task hands to the caller when the answer begins, or when it never will.

@@ -154,7 +154,8 @@ fn usage_of(usage: &Value) -> Option<Usage> {
         cache_write_1h_tokens: 0,
         output_tokens: completion + beside,
         reasoning_tokens: reasoning_tokens.max(beside),
-        audio_tokens: count(&input["audio_tokens"]).saturating_add(count(&output["audio_tokens"])),
+        input_audio_tokens: count(&input["audio_tokens"]),
+        output_audio_tokens: count(&output["audio_tokens"]),
     })
 }
 

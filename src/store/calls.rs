@@ -7,14 +7,15 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use super::attempts;
 use super::bodies::{Packed, Packer, unpack};
 use super::error::StoreError;
+use super::intern::Interned;
 use super::reader::Reader;
 use super::spend::count;
 use crate::domain::call::{
-    Attempt, Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Kept, Origin, Status,
+    Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Kept, Origin, Status,
 };
-use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::money::Money;
 use crate::domain::name::Target;
 use crate::domain::usage::Usage;
@@ -44,17 +45,22 @@ pub enum CallLookup {
 /// What [`summary_of`] reads.
 pub(super) const COLUMNS: &str = "seq, id, started_us, origin, provider, model, user, status, attempts,
     input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
-    reasoning_tokens, audio_tokens, cost_nanos, cost_status, price_version, latency_ms,
+    reasoning_tokens, input_audio_tokens, output_audio_tokens, cost_nanos, cost_status, price_version, latency_ms,
     first_token_ms, finish_reason, error_kind, error_status, error_message, error_retryable,
     bodies";
 
-pub(super) fn insert(connection: &Connection, packer: &mut Packer, call: &Call) -> rusqlite::Result<()> {
+pub(super) fn insert(
+    connection: &Connection,
+    packer: &mut Packer,
+    interned: &mut Interned,
+    call: &Call,
+) -> rusqlite::Result<()> {
     let packed = packer
         .pack(&call.request, call.response.as_deref())
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let seq = insert_summary(connection, &call.summary, packed.kept)?;
     for (number, attempt) in (1_i64..).zip(&call.attempts) {
-        insert_attempt(connection, seq, number, attempt)?;
+        attempts::insert(connection, interned, (seq, number), attempt)?;
     }
     for (key, value) in &call.summary.tags {
         let mut tag = connection.prepare_cached("INSERT INTO tags VALUES (?1, ?2, ?3)")?;
@@ -65,7 +71,7 @@ pub(super) fn insert(connection: &Connection, packer: &mut Packer, call: &Call) 
 
 fn insert_summary(connection: &Connection, call: &CallSummary, kept: Kept) -> rusqlite::Result<i64> {
     const INSERT: &str = "INSERT INTO calls VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-        ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)";
+        ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)";
     let tokens = |class: fn(&Usage) -> u64| call.usage.as_ref().map(class).map(count);
     let error = call.error.as_ref();
     connection.prepare_cached(INSERT)?.execute(params![
@@ -83,7 +89,7 @@ fn insert_summary(connection: &Connection, call: &CallSummary, kept: Kept) -> ru
         tokens(|usage| usage.cache_write_1h_tokens),
         tokens(|usage| usage.output_tokens),
         tokens(|usage| usage.reasoning_tokens),
-        tokens(|usage| usage.audio_tokens),
+        tokens(|usage| usage.input_audio_tokens),
         call.cost.amount.map(Money::nanos),
         call.cost.status.as_str(),
         call.cost.price_version,
@@ -95,26 +101,9 @@ fn insert_summary(connection: &Connection, call: &CallSummary, kept: Kept) -> ru
         error.map(|error| &error.message),
         error.map(|error| error.retryable),
         kept.as_str(),
+        tokens(|usage| usage.output_audio_tokens),
     ])?;
     Ok(connection.last_insert_rowid())
-}
-
-fn insert_attempt(connection: &Connection, seq: i64, number: i64, attempt: &Attempt) -> rusqlite::Result<()> {
-    const INSERT: &str = "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-    let failure = attempt.failure.as_ref();
-    connection.prepare_cached(INSERT)?.execute(params![
-        seq,
-        number,
-        attempt.target.provider.as_str(),
-        attempt.target.model.as_str(),
-        count(attempt.offset_ms),
-        count(attempt.duration_ms),
-        failure.map(|failure| failure.kind.as_str()),
-        failure.and_then(|failure| failure.status),
-        failure.and_then(|failure| failure.code.as_deref()),
-        failure.map(|failure| &failure.message),
-    ])?;
-    Ok(())
 }
 
 fn insert_bodies(connection: &Connection, seq: i64, packed: &Packed) -> rusqlite::Result<()> {
@@ -176,7 +165,7 @@ fn whole_call(connection: &Connection, id: CallId) -> rusqlite::Result<Option<St
         .optional()?;
     let (request, response) = packed
         .map_or((Vec::new(), None), |(request, response)| (request.0, response.map(|response| response.0)));
-    let attempts = attempts(&transaction, seq)?;
+    let attempts = attempts::of(&transaction, seq)?;
     Ok(Some(Stored { seq, bodies, call: Call { summary, attempts, request, response } }))
 }
 
@@ -197,7 +186,7 @@ impl FromSql for CallId {
 }
 
 /// One of the words an enum is written as.
-struct Word<T>(T);
+pub(super) struct Word<T>(pub(super) T);
 
 impl<T: std::str::FromStr<Err = String>> FromSql for Word<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
@@ -205,26 +194,7 @@ impl<T: std::str::FromStr<Err = String>> FromSql for Word<T> {
     }
 }
 
-fn attempts(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Attempt>> {
-    const QUERY: &str = "SELECT provider, model, offset_ms, duration_ms, failure_kind, status, code, message
-        FROM attempts WHERE call = ?1 ORDER BY number";
-    connection.prepare_cached(QUERY)?.query_map([seq], attempt_of)?.collect()
-}
-
-fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
-    let kind: Option<Word<FailureKind>> = row.get(4)?;
-    let failure = match kind {
-        Some(kind) => Some(Failure {
-            status: row.get(5)?,
-            code: row.get(6)?,
-            ..Failure::new(kind.0, row.get::<_, String>(7)?)
-        }),
-        None => None,
-    };
-    Ok(Attempt { target: target_of(row, 0)?, offset_ms: row.get(2)?, duration_ms: row.get(3)?, failure })
-}
-
-fn target_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Target> {
+pub(super) fn target_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Target> {
     let (provider, model): (String, String) = (row.get(at)?, row.get(at + 1)?);
     Ok(Target { provider: provider.into(), model: model.into() })
 }
@@ -250,43 +220,46 @@ fn summary_of(row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>> {
         tags: BTreeMap::new(),
         status: row.get::<_, Word<Status>>(7)?.0,
         attempts: row.get(8)?,
-        usage: usage_of(row)?,
+        usage: usage_at(row, 9)?,
         cost: Cost {
-            amount: row.get::<_, Option<i64>>(16)?.map(Money::from_nanos),
-            status: row.get::<_, Word<CostStatus>>(17)?.0,
-            price_version: row.get(18)?,
+            amount: row.get::<_, Option<i64>>(17)?.map(Money::from_nanos),
+            status: row.get::<_, Word<CostStatus>>(18)?.0,
+            price_version: row.get(19)?,
         },
-        latency_ms: row.get(19)?,
-        first_token_ms: row.get(20)?,
-        finish_reason: row.get(21)?,
+        latency_ms: row.get(20)?,
+        first_token_ms: row.get(21)?,
+        finish_reason: row.get(22)?,
         error: error_of(row)?,
     };
-    Ok(Stored { seq: row.get(0)?, bodies: row.get::<_, Word<Kept>>(26)?.0, call: summary })
+    Ok(Stored { seq: row.get(0)?, bodies: row.get::<_, Word<Kept>>(27)?.0, call: summary })
 }
 
-fn usage_of(row: &Row<'_>) -> rusqlite::Result<Option<Usage>> {
-    let Some(input_tokens) = row.get(9)? else {
+/// The eight counts of tokens that begin at a column.
+pub(super) fn usage_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Usage>> {
+    let Some(input_tokens) = row.get(first)? else {
         return Ok(None);
     };
+    let count = |class: usize| row.get(first + class);
     Ok(Some(Usage {
         input_tokens,
-        cached_input_tokens: row.get(10)?,
-        cache_write_tokens: row.get(11)?,
-        cache_write_1h_tokens: row.get(12)?,
-        output_tokens: row.get(13)?,
-        reasoning_tokens: row.get(14)?,
-        audio_tokens: row.get(15)?,
+        cached_input_tokens: count(1)?,
+        cache_write_tokens: count(2)?,
+        cache_write_1h_tokens: count(3)?,
+        output_tokens: count(4)?,
+        reasoning_tokens: count(5)?,
+        input_audio_tokens: count(6)?,
+        output_audio_tokens: count(7)?,
     }))
 }
 
 fn error_of(row: &Row<'_>) -> rusqlite::Result<Option<CallFailure>> {
-    let Some(kind) = row.get::<_, Option<Word<ErrorKind>>>(22)? else {
+    let Some(kind) = row.get::<_, Option<Word<ErrorKind>>>(23)? else {
         return Ok(None);
     };
     Ok(Some(CallFailure {
         kind: kind.0,
-        status: row.get(23)?,
-        message: row.get(24)?,
-        retryable: row.get(25)?,
+        status: row.get(24)?,
+        message: row.get(25)?,
+        retryable: row.get(26)?,
     }))
 }

@@ -18,10 +18,12 @@
 //! `user_version` counts the migrations that were applied. Migrations are only ever appended, so a store
 //! that is newer than the program is refused rather than guessed at.
 
+mod attempts;
 mod bodies;
 mod calls;
 mod error;
 mod file;
+mod intern;
 mod listing;
 mod open;
 mod prune;

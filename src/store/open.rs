@@ -10,8 +10,11 @@ use super::file::{make_file, refuse_network};
 use super::wait::Patience;
 
 /// Applied in order, each once; `user_version` says how many. Append only.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 /// Marks a database as ours: "llmo" in ASCII.
 const APPLICATION_ID: i32 = 0x6c6c_6d6f;

@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(count(), 210 - 200 - 2 * 3);
         let reader = Reader::open(&path).unwrap();
         let spent = reader.spend(now - TimeDelta::days(1), now + TimeDelta::days(1)).unwrap();
-        assert_eq!(spent.iter().map(|spend| spend.calls).sum::<u64>(), 213);
+        assert_eq!(spent.iter().map(|spend| spend.spent.calls).sum::<u64>(), 213);
         let tagged = CallFilter { tags: vec![("a".into(), "b".into())], ..CallFilter::default() };
         assert_eq!(reader.page(&tagged, Page::Recorded(0), 100).unwrap().len(), 7);
         writer.close();

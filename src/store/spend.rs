@@ -1,11 +1,19 @@
-//! The rollup of spend, by quarter hour and model, which makes a day's or a month's sum a matter of
-//! microseconds however many calls there were.
+//! The rollups of spend, which make a day's or a month's sum a matter of microseconds however many calls
+//! there were: `spend` by quarter hour and model, and the ledger by quarter hour and account, for sums over
+//! users, tags, commands and how calls ended.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row, params};
 
+use super::calls::target_of;
 use super::error::StoreError;
+use super::intern::Interned;
 use super::reader::Reader;
+use crate::domain::account::{Account, Spent};
 use crate::domain::call::CallSummary;
 use crate::domain::money::Money;
 use crate::domain::name::Target;
@@ -20,42 +28,52 @@ pub struct Spend {
     pub from: DateTime<Utc>,
     /// The model.
     pub target: Target,
-    /// How many calls.
-    pub calls: u64,
-    /// All input tokens.
-    pub input_tokens: u64,
-    /// Of these, from the provider's cache.
-    pub cached_input_tokens: u64,
-    /// All output tokens.
-    pub output_tokens: u64,
-    /// What the calls with a known cost cost.
-    pub cost: Money,
-    /// Calls whose cost is not known.
-    pub unpriced_calls: u64,
+    /// Their sums.
+    pub spent: Spent,
 }
 
-pub(super) fn add(connection: &Connection, call: &CallSummary) -> rusqlite::Result<()> {
-    const UPSERT: &str = "
-        INSERT INTO spend VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8)
-        ON CONFLICT DO UPDATE SET
-            calls = calls + 1,
-            input_tokens = input_tokens + excluded.input_tokens,
-            cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
-            output_tokens = output_tokens + excluded.output_tokens,
-            cost_nanos = cost_nanos + excluded.cost_nanos,
-            unpriced_calls = unpriced_calls + excluded.unpriced_calls";
+/// Adds a call to both rollups.
+pub(super) fn add(
+    connection: &Connection,
+    interned: &mut Interned,
+    call: &CallSummary,
+) -> rusqlite::Result<()> {
+    const UPDATE: &str = "calls = calls + excluded.calls,
+        input_tokens = input_tokens + excluded.input_tokens,
+        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        cost_nanos = cost_nanos + excluded.cost_nanos,
+        unpriced_calls = unpriced_calls + excluded.unpriced_calls";
+    const SPEND: &str =
+        "INSERT INTO spend VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET ";
+    const LEDGER: &str =
+        "INSERT INTO ledger VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET ";
+    let quarter = quarter(call.started);
     let usage = call.usage.unwrap_or_default();
-    connection.prepare_cached(UPSERT)?.execute(params![
-        call.started.timestamp().div_euclid(QUARTER),
-        call.target.provider.as_str(),
-        call.target.model.as_str(),
-        count(usage.input_tokens),
-        count(usage.cached_input_tokens),
-        count(usage.output_tokens),
-        call.cost.amount.unwrap_or_default().nanos(),
-        i64::from(call.cost.amount.is_none()),
-    ])?;
+    let input = count(usage.input_tokens);
+    let cached = count(usage.cached_input_tokens);
+    let output = count(usage.output_tokens);
+    let cost = call.cost.amount.unwrap_or_default().nanos();
+    let unpriced = i64::from(call.cost.amount.is_none());
+    let (provider, model) = (call.target.provider.as_str(), call.target.model.as_str());
+    connection
+        .prepare_cached(&[SPEND, UPDATE].concat())?
+        .execute(params![quarter, provider, model, input, cached, output, cost, unpriced])?;
+    let account = interned.account(connection, &Account::of(call))?;
+    connection
+        .prepare_cached(&[LEDGER, UPDATE].concat())?
+        .execute(params![quarter, account, input, cached, output, cost, unpriced])?;
     Ok(())
+}
+
+/// The quarter hour that a moment is in.
+fn quarter(time: DateTime<Utc>) -> i64 {
+    time.timestamp().div_euclid(QUARTER)
+}
+
+/// When a quarter hour began.
+fn began(quarter: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(quarter * QUARTER)
 }
 
 /// SQLite's integers are signed; no provider reports 2⁶³ tokens and means it.
@@ -69,24 +87,78 @@ impl Reader {
         const QUERY: &str = "SELECT quarter, provider, model, calls, input_tokens, cached_input_tokens,
             output_tokens, cost_nanos, unpriced_calls FROM spend WHERE quarter >= ?1 AND quarter < ?2
             ORDER BY quarter, provider, model";
-        let quarter = |time: DateTime<Utc>| time.timestamp().div_euclid(QUARTER);
         self.read(|connection| {
             let mut query = connection.prepare_cached(QUERY)?;
-            query.query_map([quarter(from), quarter(to)], spend_of)?.collect()
+            let spend = |row: &Row<'_>| {
+                Ok(Spend { from: began(row.get(0)?), target: target_of(row, 1)?, spent: spent_at(row, 3)? })
+            };
+            query.query_map([quarter(from), quarter(to)], spend)?.collect()
+        })
+    }
+
+    /// The spend of every quarter hour that begins within `from..to`, oldest first, by account: `group` is
+    /// asked once for the number of each account's group, `add` is told the sums of a group's account in a
+    /// quarter hour.
+    pub fn ledger(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        mut group: impl FnMut(&Account) -> usize,
+        mut add: impl FnMut(DateTime<Utc>, usize, &Spent),
+    ) -> Result<(), StoreError> {
+        const QUERY: &str = "SELECT quarter, account, calls, input_tokens, cached_input_tokens, output_tokens,
+            cost_nanos, unpriced_calls FROM ledger WHERE quarter >= ?1 AND quarter < ?2 ORDER BY quarter, account";
+        // A busy store is tried again, which is for the first row alone: a reader that has begun is not disturbed.
+        self.read(|connection| {
+            let rows = connection.unchecked_transaction()?;
+            let mut groups: HashMap<i64, usize> = HashMap::new();
+            let mut query = rows.prepare_cached(QUERY)?;
+            let mut found = query.query([quarter(from), quarter(to)])?;
+            while let Some(row) = found.next()? {
+                let account: i64 = row.get(1)?;
+                let group = match groups.entry(account) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(new) => *new.insert(group(&account_of(&rows, account)?)),
+                };
+                add(began(row.get(0)?), group, &spent_at(row, 2)?);
+            }
+            Ok(())
         })
     }
 }
 
-fn spend_of(row: &Row<'_>) -> rusqlite::Result<Spend> {
-    let quarter: i64 = row.get(0)?;
-    Ok(Spend {
-        from: DateTime::UNIX_EPOCH + TimeDelta::seconds(quarter * QUARTER),
-        target: Target { provider: row.get::<_, String>(1)?.into(), model: row.get::<_, String>(2)?.into() },
-        calls: row.get(3)?,
-        input_tokens: row.get(4)?,
-        cached_input_tokens: row.get(5)?,
-        output_tokens: row.get(6)?,
-        cost: Money::from_nanos(row.get(7)?),
-        unpriced_calls: row.get(8)?,
+/// The six sums that begin at a column.
+fn spent_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Spent> {
+    Ok(Spent {
+        calls: row.get(first)?,
+        input_tokens: row.get(first + 1)?,
+        cached_input_tokens: row.get(first + 2)?,
+        output_tokens: row.get(first + 3)?,
+        cost: Money::from_nanos(row.get(first + 4)?),
+        unpriced_calls: row.get(first + 5)?,
     })
+}
+
+fn account_of(connection: &Connection, id: i64) -> rusqlite::Result<Account> {
+    const QUERY: &str = "SELECT provider, model, origin, status, user, tags FROM accounts WHERE id = ?1";
+    connection.prepare_cached(QUERY)?.query_row([id], |row| {
+        let (origin, status, user): (String, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        Ok(Account {
+            target: target_of(row, 0)?,
+            origin: origin.parse().ok(),
+            status: status.parse().ok(),
+            user: (!user.is_empty()).then_some(user),
+            tags: row.get::<_, Tags>(5)?.0,
+        })
+    })
+}
+
+/// Labels, from their JSON.
+struct Tags(BTreeMap<String, String>);
+
+impl FromSql for Tags {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let tags = serde_json::from_str(value.as_str()?);
+        tags.map(Self).map_err(|error| FromSqlError::Other(error.into()))
+    }
 }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::bodies::Packer;
 use super::error::StoreError;
+use super::intern::Interned;
 use super::open::{connect, probe_writing};
 use super::wait::Patience;
 use super::{calls, prune, spend};
@@ -42,6 +43,7 @@ pub struct Writer {
 struct Desk {
     connection: Connection,
     packer: Packer,
+    interned: Interned,
     /// Calls that began before then are to go.
     forget: Option<DateTime<Utc>>,
 }
@@ -86,7 +88,8 @@ impl Writer {
         probe_writing(&connection, path, &patience)?;
         let failed =
             |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
-        let desk = Desk { connection, packer: Packer::new(settings), forget: None };
+        let desk =
+            Desk { connection, packer: Packer::new(settings), interned: Interned::default(), forget: None };
         let (jobs, queue) = channel();
         let (path, longest) = (path.to_owned(), GROUP);
         let owner = Owner { desk, queue, path: path.clone(), patience: Arc::clone(&patience), longest };
@@ -119,8 +122,8 @@ impl Writer {
     /// Records a call; returns once it is committed.
     pub async fn record(&self, call: Call) -> Result<(), StoreError> {
         self.submit(Box::new(move |desk| {
-            calls::insert(&desk.connection, &mut desk.packer, &call)?;
-            spend::add(&desk.connection, &call.summary)?;
+            calls::insert(&desk.connection, &mut desk.packer, &mut desk.interned, &call)?;
+            spend::add(&desk.connection, &mut desk.interned, &call.summary)?;
             // What cannot be forgotten now is no reason to lose a record; it goes with a later one.
             let _ = desk.tidy(FORGET_ON_THE_WAY);
             Ok(())
@@ -220,12 +223,13 @@ impl Owner {
             return Ok(Ok(()));
         };
         let error = sort(error);
+        self.desk.interned.forget();
         // Fails where SQLite has rolled back, and then the job's error is the one that says why.
         let undone = self.statement("ROLLBACK TO job").and_then(|()| self.statement("RELEASE job"));
         undone.map_or_else(|_| Err(error.clone()), |()| Ok(Err(error.clone())))
     }
 
-    fn commit(&self) -> Result<(), StoreError> {
+    fn commit(&mut self) -> Result<(), StoreError> {
         let committed = self.patience.until_free(&self.path, || self.statement("COMMIT"));
         if committed.is_err() {
             self.roll_back();
@@ -234,7 +238,8 @@ impl Owner {
     }
 
     /// Ends the transaction, unless SQLite has already done so.
-    fn roll_back(&self) {
+    fn roll_back(&mut self) {
+        self.desk.interned.forget();
         if !self.desk.connection.is_autocommit() {
             // Where this fails too, no transaction can be begun, and every job to come hears of it.
             let _ = self.desk.connection.execute_batch("ROLLBACK");
@@ -271,7 +276,8 @@ mod tests {
             let connection = connect(&path, &patience).unwrap();
             connection.execute_batch("CREATE TABLE written (job INTEGER, body BLOB)").unwrap();
             let (jobs, queue) = channel();
-            let desk = Desk { connection, packer: Packer::new(&StoreSettings::default()), forget: None };
+            let packer = Packer::new(&StoreSettings::default());
+            let desk = Desk { connection, packer, interned: Interned::default(), forget: None };
             let patience = Arc::new(patience);
             Self { owner: Owner { desk, queue, path, patience, longest: GROUP }, jobs, folder }
         }

@@ -12,7 +12,8 @@ use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, thousands};
 use crate::cli::{exit, format};
-use crate::ops::cost::{CostReport, GroupBy, Sums, report};
+use crate::domain::account::Spent;
+use crate::ops::cost::{CostReport, GroupBy, report};
 use crate::pipeline::Clock;
 use crate::policy::period::first_day;
 
@@ -124,7 +125,7 @@ fn table(ui: &Ui, report: &CostReport, by: &[GroupBy]) -> String {
     format!("Spend {}\n\n{table}{unpriced}", period(report.from, report.to))
 }
 
-fn cells(sums: &Sums, total: &Sums) -> Vec<String> {
+fn cells(sums: &Spent, total: &Spent) -> Vec<String> {
     let share = match (sums.known_cost(), total.cost.nanos()) {
         (Some(cost), 1..) => format!("{:.1} %", cost.dollars() / total.cost.dollars() * 100.0),
         _ => "-".to_owned(),

@@ -1,0 +1,168 @@
+//! A cost in its parts: tokens by class times the rate of the class, in exact integers.
+
+use crate::domain::money::{Money, Rate};
+use crate::domain::price::Rates;
+use crate::domain::usage::Usage;
+
+/// One class of tokens in a cost: `tokens × rate` pico-dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The class.
+    pub class: &'static str,
+    /// How many tokens.
+    pub tokens: u64,
+    /// The price of one.
+    pub rate: Rate,
+}
+
+/// How the input and output tokens of a request divide into classes, no token in two.
+struct Classes {
+    input: u64,
+    input_audio: u64,
+    cached: u64,
+    cached_audio: u64,
+    cache_write: u64,
+    cache_write_1h: u64,
+    output: u64,
+    output_audio: u64,
+}
+
+impl Classes {
+    /// Sound counts as new input as far as it can; what is left of it was in the cache.
+    fn of(usage: &Usage) -> Self {
+        let cached = usage.cached_input_tokens.min(usage.input_tokens);
+        let written = usage.cache_write_tokens.min(usage.input_tokens - cached);
+        let hour = usage.cache_write_1h_tokens.min(written);
+        let new = usage.input_tokens - cached - written;
+        let input_audio = usage.input_audio_tokens.min(new);
+        let cached_audio = (usage.input_audio_tokens - input_audio).min(cached);
+        let output_audio = usage.output_audio_tokens.min(usage.output_tokens);
+        Self {
+            input: new - input_audio,
+            input_audio,
+            cached: cached - cached_audio,
+            cached_audio,
+            cache_write: written - hour,
+            cache_write_1h: hour,
+            output: usage.output_tokens - output_audio,
+            output_audio,
+        }
+    }
+}
+
+/// The parts of a cost, those without tokens included. Nothing if output was used that has no price.
+pub fn parts(rates: &Rates, usage: &Usage) -> Option<[Part; 8]> {
+    let classes = Classes::of(usage);
+    let cached = rates.cached_input.unwrap_or(rates.input);
+    let cache_write = rates.cache_write.unwrap_or(rates.input);
+    let input_audio = rates.input_audio.unwrap_or(rates.input);
+    let cached_audio = rates.cached_input_audio.or(rates.input_audio).unwrap_or(cached);
+    let output = match rates.output {
+        Some(rate) => rate,
+        None if usage.output_tokens == 0 => Rate::FREE,
+        None => return None,
+    };
+    let part = |class, tokens, rate| Part { class, tokens, rate };
+    Some([
+        part("input", classes.input, rates.input),
+        part("cached input", classes.cached, cached),
+        part("cache write", classes.cache_write, cache_write),
+        part("cache write 1h", classes.cache_write_1h, rates.cache_write_1h.unwrap_or(cache_write)),
+        part("output", classes.output, output),
+        part("audio input", classes.input_audio, input_audio),
+        part("cached audio input", classes.cached_audio, cached_audio),
+        part("audio output", classes.output_audio, rates.output_audio.unwrap_or(output)),
+    ])
+}
+
+/// What `usage` comes to, in pico-dollars.
+pub fn picos(rates: &Rates, usage: &Usage) -> Option<u128> {
+    Some(parts(rates, usage)?.iter().map(|part| part.rate.times(part.tokens)).sum())
+}
+
+/// What `usage` costs, rounded once.
+pub fn cost(rates: &Rates, usage: &Usage) -> Option<Money> {
+    picos(rates, usage).map(Money::from_picos)
+}
+
+/// Whether sound makes the cost an estimate: it has no rate of its own, or nobody says how much of the
+/// cached input it was.
+pub fn audio_is_vague(rates: &Rates, usage: &Usage) -> bool {
+    let (input, output) = (usage.input_audio_tokens, usage.output_audio_tokens);
+    let mixed = input < usage.input_tokens && usage.cached_input_tokens + usage.cache_write_tokens > 0;
+    (input > 0 && (rates.input_audio.is_none() || mixed)) || (output > 0 && rates.output_audio.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rates(input: u64, cached: u64, output: u64) -> Rates {
+        Rates {
+            input: Rate::from_picos(input),
+            cached_input: Some(Rate::from_picos(cached)),
+            output: Some(Rate::from_picos(output)),
+            ..Rates::default()
+        }
+    }
+
+    #[test]
+    fn cached_tokens_are_inside_the_input() {
+        let usage =
+            Usage { input_tokens: 100, cached_input_tokens: 40, output_tokens: 10, ..Usage::default() };
+        // 60 × 2000 + 40 × 200 + 10 × 10000 = 228,000 pico-dollars
+        assert_eq!(cost(&rates(2_000, 200, 10_000), &usage), Some(Money::from_nanos(228)));
+    }
+
+    #[test]
+    fn output_without_a_price_is_unknown() {
+        let embedding = Rates { input: Rate::from_picos(20_000), ..Rates::default() };
+        assert!(cost(&embedding, &Usage { input_tokens: 5, ..Usage::default() }).is_some());
+        assert!(cost(&embedding, &Usage { output_tokens: 1, ..Usage::default() }).is_none());
+    }
+
+    #[test]
+    fn sound_has_rates_of_its_own_or_is_an_estimate() {
+        let mut with = rates(300, 30, 2_500);
+        with.input_audio = Some(Rate::from_picos(1_000));
+        let heard = Usage { input_tokens: 100, input_audio_tokens: 80, ..Usage::default() };
+        assert_eq!(picos(&with, &heard), Some(20 * 300 + 80 * 1_000));
+        assert!(!audio_is_vague(&with, &heard));
+        assert!(audio_is_vague(&rates(300, 30, 2_500), &heard));
+        // 80 of sound and 60 cached overlap by 40 at least
+        let cached = Usage { cached_input_tokens: 60, ..heard };
+        assert_eq!(picos(&with, &cached), Some(40 * 1_000 + 20 * 30 + 40 * 1_000));
+        assert!(audio_is_vague(&with, &cached));
+    }
+
+    fn any_usage() -> impl Strategy<Value = Usage> {
+        let n = || 0..10_000_000_u64;
+        (n(), n(), n(), n(), n(), n(), n()).prop_map(
+            |(input, cached, written, hour, output, heard, spoken)| Usage {
+                input_tokens: input,
+                cached_input_tokens: cached,
+                cache_write_tokens: written,
+                cache_write_1h_tokens: hour,
+                output_tokens: output,
+                reasoning_tokens: output / 2,
+                input_audio_tokens: heard,
+                output_audio_tokens: spoken,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn every_token_is_in_one_part(usage in any_usage()) {
+            let parts = parts(&rates(1, 2, 3), &usage).unwrap();
+            let sum = |classes: &[&str]| -> u64 {
+                parts.iter().filter(|part| classes.contains(&part.class)).map(|part| part.tokens).sum()
+            };
+            prop_assert_eq!(sum(&["output", "audio output"]), usage.output_tokens);
+            let total: u64 = parts.iter().map(|part| part.tokens).sum();
+            prop_assert_eq!(total, usage.input_tokens + usage.output_tokens);
+        }
+    }
+}

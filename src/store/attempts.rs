@@ -1,0 +1,101 @@
+//! The attempts of a call, each with what it used and the price that was put on that.
+
+use std::sync::Arc;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{Connection, Row, params};
+
+use super::calls::{Word, target_of, usage_at};
+use super::intern::Interned;
+use super::spend::count;
+use crate::domain::call::Attempt;
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::price::{Charge, Known, Price};
+use crate::domain::usage::Usage;
+
+/// What [`attempt_of`] reads.
+const COLUMNS: &str = "provider, model, offset_ms, duration_ms, failure_kind, status, code, message,
+    input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
+    reasoning_tokens, input_audio_tokens, output_audio_tokens, known, service_tier, prices.price";
+
+pub(super) fn insert(
+    connection: &Connection,
+    interned: &mut Interned,
+    (call, number): (i64, i64),
+    attempt: &Attempt,
+) -> rusqlite::Result<()> {
+    const INSERT: &str =
+        "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+        ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+    let failure = attempt.failure.as_ref();
+    let charge = attempt.charge.as_ref();
+    let tokens = |class: fn(&Usage) -> u64| charge.map(|charge| count(class(&charge.usage)));
+    let price = charge.and_then(|charge| charge.price.as_ref());
+    let price = price.map(|price| interned.price(connection, price)).transpose()?;
+    connection.prepare_cached(INSERT)?.execute(params![
+        call,
+        number,
+        attempt.target.provider.as_str(),
+        attempt.target.model.as_str(),
+        count(attempt.offset_ms),
+        count(attempt.duration_ms),
+        failure.map(|failure| failure.kind.as_str()),
+        failure.and_then(|failure| failure.status),
+        failure.and_then(|failure| failure.code.as_deref()),
+        failure.map(|failure| &failure.message),
+        tokens(|usage| usage.input_tokens),
+        tokens(|usage| usage.cached_input_tokens),
+        tokens(|usage| usage.cache_write_tokens),
+        tokens(|usage| usage.cache_write_1h_tokens),
+        tokens(|usage| usage.output_tokens),
+        tokens(|usage| usage.reasoning_tokens),
+        tokens(|usage| usage.input_audio_tokens),
+        tokens(|usage| usage.output_audio_tokens),
+        charge.map(|charge| charge.known.as_str()),
+        charge.and_then(|charge| charge.service_tier.as_deref()),
+        price,
+    ])?;
+    Ok(())
+}
+
+/// All attempts of a call, in order.
+pub(super) fn of(connection: &Connection, call: i64) -> rusqlite::Result<Vec<Attempt>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM attempts LEFT JOIN prices ON prices.id = attempts.price WHERE call = ?1 ORDER BY number"
+    );
+    connection.prepare_cached(&query)?.query_map([call], attempt_of)?.collect()
+}
+
+/// A row of `COLUMNS`, in their order.
+fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+    let kind: Option<Word<FailureKind>> = row.get(4)?;
+    let failure = match kind {
+        Some(kind) => Some(Failure {
+            status: row.get(5)?,
+            code: row.get(6)?,
+            ..Failure::new(kind.0, row.get::<_, String>(7)?)
+        }),
+        None => None,
+    };
+    let charge = match usage_at(row, 8)? {
+        Some(usage) => Some(Charge {
+            usage,
+            known: row.get::<_, Word<Known>>(16)?.0,
+            service_tier: row.get(17)?,
+            price: row.get::<_, Option<Applied>>(18)?.map(|price| price.0),
+        }),
+        None => None,
+    };
+    let (offset_ms, duration_ms) = (row.get(2)?, row.get(3)?);
+    Ok(Attempt { target: target_of(row, 0)?, offset_ms, duration_ms, failure, charge })
+}
+
+/// A price as it was applied, from its JSON.
+struct Applied(Arc<Price>);
+
+impl FromSql for Applied {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let price = serde_json::from_str(value.as_str()?);
+        price.map(|price| Self(Arc::new(price))).map_err(|error| FromSqlError::Other(error.into()))
+    }
+}
