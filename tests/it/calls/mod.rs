@@ -69,8 +69,8 @@ fn forge(env: &TestEnv, count: u32, first: &str) {
         .execute_batch(
             "INSERT INTO tags SELECT seq, 'n', substr(hex(id), -1) FROM calls WHERE origin = 'batch';
             INSERT INTO bodies SELECT seq, request, response FROM calls, bodies WHERE origin = 'batch';
-            INSERT INTO attempts SELECT seq, 1, 'sim', 'echo', 0, 5, NULL, NULL, NULL, NULL FROM calls
-                WHERE origin = 'batch';",
+            INSERT INTO attempts (call, number, provider, model, offset_ms, duration_ms)
+                SELECT seq, 1, 'sim', 'echo', 0, 5 FROM calls WHERE origin = 'batch';",
         )
         .unwrap();
 }
