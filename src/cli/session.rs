@@ -184,8 +184,9 @@ fn catalog(settings: &Settings, prices: &PriceBook) -> Catalog {
     for provider in &settings.providers {
         catalog.add_provider(provider.name.clone());
     }
-    for (provider, model, _) in prices.models() {
+    for (provider, model, price) in prices.models() {
         catalog.add_model(provider, model.clone());
+        price.aliases.iter().for_each(|alias| catalog.add_alias(provider, alias.clone()));
     }
     let own = settings.sim.models.keys().map(String::as_str);
     for model in own.chain(["echo"]) {

@@ -1,16 +1,21 @@
 //! Which model a user means: `NAME` or `PROVIDER/NAME`, against the providers there are and the models
-//! they list.
+//! they list, under their own names or under others by which prices are found, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::price::forms;
 use crate::domain::name::{ModelName, ProviderName, Target};
 
 /// The providers there are, each with the models it is known to have.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     models: BTreeMap<ProviderName, BTreeSet<ModelName>>,
+    aliases: BTreeMap<ProviderName, BTreeSet<ModelName>>,
     complete: BTreeSet<ProviderName>,
 }
+
+/// Who sells what others make: a name without a provider is theirs only if it is nobody else's.
+const RESELLERS: [&str; 2] = ["azure", "openrouter"];
 
 /// Why a name is not a model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,13 +51,21 @@ impl Catalog {
         }
     }
 
+    /// Adds another name of a model that a provider lists.
+    pub fn add_alias(&mut self, provider: &ProviderName, alias: ModelName) {
+        if self.models.contains_key(provider) {
+            self.aliases.entry(provider.clone()).or_default().insert(alias);
+        }
+    }
+
     /// Says that a provider has the models it lists and no others.
     pub fn mark_complete(&mut self, provider: ProviderName) {
         self.complete.insert(provider);
     }
 
     /// The target that `name` means. The part before the first `/` is a provider if one of that name
-    /// exists, unless it does not list the rest and another provider lists the whole.
+    /// exists, unless it does not list the rest and another provider lists the whole. A name that nobody lists
+    /// is that of a dated version or a fine-tuned model, if that is listed: see [`forms`].
     pub fn resolve(&self, name: &str) -> Result<Target, ModelError> {
         let prefixed = self.prefixed(name);
         if let Some(target) = prefixed.as_ref().filter(|target| self.lists(target)) {
@@ -62,9 +75,33 @@ impl Catalog {
         match (whole.len(), prefixed) {
             (1, _) => Ok(whole.remove(0)),
             (0, Some(target)) if !self.complete.contains(&target.provider) => Ok(target),
-            (0, _) => Err(ModelError::Unknown { name: name.to_owned(), nearest: self.nearest(name) }),
+            (0, _) => self.resolve_unlisted(name),
             _ => Err(ModelError::Ambiguous { name: name.to_owned(), choices: whole }),
         }
+    }
+
+    fn resolve_unlisted(&self, name: &str) -> Result<Target, ModelError> {
+        let mut found = forms(name).into_iter().map(|form| self.known_as(&form.name));
+        let providers = found.find(|providers| !providers.is_empty()).unwrap_or_default();
+        let target = |provider: &ProviderName| Target { provider: provider.clone(), model: name.into() };
+        match providers.as_slice() {
+            [] => Err(ModelError::Unknown { name: name.to_owned(), nearest: self.nearest(name) }),
+            [provider] => Ok(target(provider)),
+            several => Err(ModelError::Ambiguous {
+                name: name.to_owned(),
+                choices: several.iter().copied().map(target).collect(),
+            }),
+        }
+    }
+
+    /// The providers that list a model under this name or have it as an alias.
+    fn known_as(&self, name: &str) -> Vec<&ProviderName> {
+        let knows = |provider: &ProviderName| {
+            [&self.models, &self.aliases]
+                .iter()
+                .any(|lists| lists.get(provider).is_some_and(|list| list.contains(name)))
+        };
+        makers(self.models.keys().filter(|provider| knows(provider)).collect(), |provider| provider)
     }
 
     fn prefixed(&self, name: &str) -> Option<Target> {
@@ -80,7 +117,10 @@ impl Catalog {
     fn listing(&self, model: &str) -> Vec<Target> {
         let model = ModelName::from(model);
         let listing = self.models.iter().filter(|(_, models)| models.contains(&model));
-        listing.map(|(provider, _)| Target { provider: provider.clone(), model: model.clone() }).collect()
+        let targets = listing
+            .map(|(provider, _)| Target { provider: provider.clone(), model: model.clone() })
+            .collect();
+        makers(targets, |target: &Target| &target.provider)
     }
 
     /// The models that a provider is known to have.
@@ -105,6 +145,15 @@ impl Catalog {
         }
         best(scored)
     }
+}
+
+/// Without resellers, unless there are only these.
+fn makers<T>(mut offers: Vec<T>, provider: impl Fn(&T) -> &ProviderName) -> Vec<T> {
+    let resells = |offer: &T| RESELLERS.contains(&provider(offer).as_str());
+    if !offers.iter().all(resells) {
+        offers.retain(|offer| !resells(offer));
+    }
+    offers
 }
 
 /// As alike as this is a likely slip.
@@ -133,6 +182,7 @@ mod tests {
             ("groq", &["openai/gpt-oss-120b", "shared"]),
             ("ollama", &[]),
             ("sim", &["echo"]),
+            ("azure", &["gpt-5", "phi-4"]),
         ] {
             catalog.add_provider(provider.into());
             for model in models {
@@ -140,6 +190,7 @@ mod tests {
             }
         }
         catalog.mark_complete("sim".into());
+        catalog.add_alias(&"openai".into(), "gpt-five".into());
         catalog
     }
 
@@ -160,6 +211,22 @@ mod tests {
         assert_eq!(resolved("groq/openai/gpt-oss-120b"), Ok(at("groq", "openai/gpt-oss-120b")));
         assert_eq!(resolved("openai/brand-new"), Ok(at("openai", "brand-new")));
         assert_eq!(resolved("ollama/llama3:8b"), Ok(at("ollama", "llama3:8b")));
+    }
+
+    #[test]
+    fn other_names_find_their_provider_and_stay_as_they_are() {
+        for name in ["gpt-five", "gpt-5-2026-08-07", "gpt-5-mini-latest", "gpt-five-2026-08-07"] {
+            assert_eq!(resolved(name), Ok(at("openai", name)));
+        }
+        assert!(resolved("ft:gpt-5:acme::x").is_err(), "not listed as a fine-tuned model");
+        assert!(matches!(resolved("shared-2026-08-07"), Err(ModelError::Ambiguous { .. })));
+    }
+
+    #[test]
+    fn a_reseller_has_what_nobody_else_has() {
+        assert_eq!(resolved("gpt-5"), Ok(at("openai", "gpt-5")));
+        assert_eq!(resolved("phi-4"), Ok(at("azure", "phi-4")));
+        assert_eq!(resolved("azure/gpt-5"), Ok(at("azure", "gpt-5")));
     }
 
     #[test]

@@ -142,6 +142,52 @@ mod tests {
         assert!(first.len() >= 5);
     }
 
+    /// A store of the second version, with calls of several accounts, one of which has been deleted.
+    const OLD_STORE: &str = "
+        INSERT INTO calls (seq, id, started_us, origin, provider, model, user, status, attempts, input_tokens,
+            cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
+            audio_tokens, cost_nanos, cost_status, latency_ms)
+        VALUES
+            (1, x'01', 900000000, 'chat', 'p', 'm', 'ann', 'ok', 1, 10, 1, 0, 0, 5, 0, 0, 70, 'exact', 1),
+            (2, x'02', 900000001, 'chat', 'p', 'm', 'ann', 'ok', 2, 10, 1, 0, 0, 5, 0, 0, 30, 'partial', 1),
+            (3, x'03', 900000002, 'chat', 'p', 'm', NULL, 'error', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                NULL, 'unknown', 1);
+        INSERT INTO attempts VALUES (1, 1, 'p', 'm', 0, 1, NULL, NULL, NULL, NULL),
+            (2, 1, 'p', 'm', 0, 1, 'timeout', NULL, NULL, 'late'), (2, 2, 'p', 'm', 0, 1, NULL, NULL, NULL, NULL);
+        INSERT INTO tags VALUES (1, 'b', '2'), (1, 'a', '\"'), (2, 'a', '\"'), (2, 'b', '2');
+        INSERT INTO spend VALUES (1, 'p', 'm', 4, 27, 2, 13, 111, 1), (2, 'p', 'm', 1, 1, 0, 1, 5, 0);";
+
+    #[test]
+    fn an_older_store_gets_accounts_that_add_up_to_what_was_spent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        make_file(&path).unwrap();
+        let old = open_file(&path, &Patience::default()).unwrap();
+        MIGRATIONS[..2].iter().for_each(|migration| old.execute_batch(migration).unwrap());
+        old.execute_batch(OLD_STORE).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        old.pragma_update(None, "user_version", 2).unwrap();
+        drop(old);
+        let store = connect(&path, &Patience::default()).unwrap();
+        let list = |sql: &str| -> Vec<String> {
+            store.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        let ledger =
+            "SELECT concat_ws(' ', quarter, origin, status, user, tags, calls, input_tokens, output_tokens,
+            cost_nanos, unpriced_calls) FROM ledger JOIN accounts ON id = account ORDER BY 1";
+        assert_eq!(
+            list(ledger),
+            [
+                "1    {} 1 7 3 11 0",
+                "1 chat error  {} 1 0 0 0 1",
+                r#"1 chat ok ann {"a":"\"","b":"2"} 2 20 10 100 0"#,
+                "2    {} 1 1 1 5 0",
+            ]
+        );
+        let attempts = "SELECT concat_ws(' ', call, number, known, input_tokens) FROM attempts ORDER BY 1";
+        assert_eq!(list(attempts), ["1 1 reported 10", "2 1", "2 2 partial 10"]);
+    }
+
     #[test]
     fn many_processes_may_open_a_new_store_at_once() {
         let folder = tempfile::tempdir().unwrap();
