@@ -87,6 +87,41 @@ pub(super) struct CallArgs {
     /// The model: NAME or PROVIDER/NAME
     #[arg(short, long, value_name = "MODEL")]
     pub(super) model: Option<String>,
+    #[command(flatten)]
+    pub(super) request: RequestArgs,
+    /// Whom the calls are for; a line's own user comes first
+    #[arg(long, value_name = "ID", help_heading = CALL)]
+    pub(super) user: Option<String>,
+    /// A label for the calls' records (repeatable)
+    #[arg(long, value_name = "K=V", value_parser = key_value, help_heading = CALL)]
+    pub(super) tag: Vec<(String, String)>,
+    /// Time for a call, all attempts together: 30s, 2m
+    #[arg(
+        long,
+        value_name = "DUR",
+        value_parser = duration,
+        help_heading = CALL,
+        long_help = "Time for a call, all attempts together: 30s, 2m [default: `timeouts.total` in the config, 10m]"
+    )]
+    pub(super) timeout: Option<Duration>,
+    /// Attempts after the first
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = CALL,
+        long_help = "Attempts after the first [default: `retry.retries` in the config, 3]"
+    )]
+    pub(super) retries: Option<u32>,
+    /// Count tokens and cost, call nobody
+    #[arg(long, help_heading = CALL)]
+    pub(super) dry_run: bool,
+}
+
+/// Options that say what is asked of a model, whichever it is.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Request options")]
+pub(super) struct RequestArgs {
     /// The system message; replaces one that the input has
     #[arg(short, long, value_name = "TEXT")]
     system: Option<String>,
@@ -119,33 +154,6 @@ pub(super) struct CallArgs {
     /// Any field of the request; a value that is not JSON is a string
     #[arg(long, value_name = "K=JSON", value_parser = key_value)]
     param: Vec<(String, String)>,
-    /// Whom the calls are for; a line's own user comes first
-    #[arg(long, value_name = "ID", help_heading = CALL)]
-    pub(super) user: Option<String>,
-    /// A label for the calls' records (repeatable)
-    #[arg(long, value_name = "K=V", value_parser = key_value, help_heading = CALL)]
-    pub(super) tag: Vec<(String, String)>,
-    /// Time for a call, all attempts together: 30s, 2m
-    #[arg(
-        long,
-        value_name = "DUR",
-        value_parser = duration,
-        help_heading = CALL,
-        long_help = "Time for a call, all attempts together: 30s, 2m [default: `timeouts.total` in the config, 10m]"
-    )]
-    pub(super) timeout: Option<Duration>,
-    /// Attempts after the first
-    #[arg(
-        long,
-        value_name = "N",
-        allow_negative_numbers = true,
-        help_heading = CALL,
-        long_help = "Attempts after the first [default: `retry.retries` in the config, 3]"
-    )]
-    pub(super) retries: Option<u32>,
-    /// Count tokens and cost, call nobody
-    #[arg(long, help_heading = CALL)]
-    pub(super) dry_run: bool,
 }
 
 /// How to print a list.
@@ -169,8 +177,20 @@ pub(super) enum ListFormat {
 }
 
 impl CallArgs {
-    /// What the options change in a request.
-    pub(super) fn overrides(&self, template: Option<TemplateSource>) -> Result<Arc<Overrides>, CliError> {
+    /// Those of calls that are planned and not sent.
+    pub(super) fn unsent(model: Option<String>, request: RequestArgs) -> Self {
+        let (user, tag, timeout, retries) = (None, Vec::new(), None, None);
+        Self { model, request, user, tag, timeout, retries, dry_run: true }
+    }
+}
+
+impl RequestArgs {
+    /// What the options change in a request to `model`.
+    pub(super) fn overrides(
+        &self,
+        model: Option<String>,
+        template: Option<TemplateSource>,
+    ) -> Result<Arc<Overrides>, CliError> {
         let mut fields = Map::new();
         for (field, value) in &self.param {
             if let Some(instead) = own_option(field) {
@@ -188,7 +208,7 @@ impl CallArgs {
             fields.insert("temperature".into(), temperature.into());
         }
         Ok(Arc::new(Overrides {
-            model: self.model.clone(),
+            model,
             system: self.system.clone(),
             template,
             max_tokens: self.max_tokens,

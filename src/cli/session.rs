@@ -206,19 +206,19 @@ pub(super) fn context(
     cancel: CancellationToken,
 ) -> Result<CallContext, CliError> {
     let find = |named: &String| material::template(named, &session.config.settings.templates);
-    let template = call.template.as_ref().map(find).transpose()?;
-    let variables = variables(&call.var)?;
+    let template = call.request.template.as_ref().map(find).transpose()?;
+    let variables = variables(&call.request.var)?;
     if let Some(template) = &template {
         let used = template::variables(template)?;
         for name in variables.keys().filter(|name| !used.contains(*name)) {
             ui.note(&format!("note: template `{}` does not use --var {name}", template.name));
         }
     }
-    let schema = call.schema.as_deref().map(material::schema).transpose()?;
+    let schema = call.request.schema.as_deref().map(material::schema).transpose()?;
     let ui = Arc::clone(ui);
     Ok(CallContext {
         origin,
-        overrides: call.overrides(template)?,
+        overrides: call.request.overrides(call.model.clone(), template)?,
         variables,
         schema: schema.map(Arc::new),
         user: call.user.clone(),

@@ -12,6 +12,10 @@ use crate::pipeline::{Pipeline, Plan};
 use crate::policy::price::{self, PriceBook};
 use crate::policy::tokens;
 
+/// Where a count is an estimate, this fraction of it (a tenth) is taken off for the lowest cost and added for the
+/// highest.
+const MARGIN: u64 = 10;
+
 /// The requests that would go to one model.
 #[derive(Debug, Clone, Serialize)]
 pub struct QuoteRow {
@@ -27,9 +31,10 @@ pub struct QuoteRow {
     pub estimated: bool,
     /// Output tokens at most: the requests' own limits, else the model's; null if there is neither.
     pub max_output_tokens: Option<u64>,
-    /// What the input alone would cost; null without a price.
+    /// What the input alone would cost, none of it from or for a cache; null without a price.
     pub low_cost_usd: Option<Money>,
-    /// What it would cost with all output there can be; null without a price or a limit.
+    /// What it would cost with all output there can be, and with input that the provider puts in its cache where
+    /// that is dearer; null without a price or a limit.
     pub high_cost_usd: Option<Money>,
 }
 
@@ -74,18 +79,28 @@ fn quote(prices: &PriceBook, plan: &Plan, now: DateTime<Utc>) -> QuoteRow {
     let max_output_tokens =
         request.output_limit().or_else(known_limit).map(|limit| limit.saturating_mul(request.answers()));
     let tier = request.body().get("service_tier").and_then(serde_json::Value::as_str);
-    let cost = |output_tokens: u64| {
-        let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
-        price::cost(&prices.quote(&plan.target, input_tokens, tier, now)?.rates, &usage)
+    let estimated = tokens::is_estimate(model, request);
+    let margin = if estimated { input_tokens.div_ceil(MARGIN) } else { 0 };
+    let cost =
+        |usage: Usage| price::cost(&prices.quote(&plan.target, usage.input_tokens, tier, now)?.rates, &usage);
+    let low = cost(Usage { input_tokens: input_tokens - margin, ..Usage::default() });
+    let most =
+        |output_tokens| Usage { input_tokens: input_tokens + margin, output_tokens, ..Usage::default() };
+    let high = |output_tokens| {
+        let plain = most(output_tokens);
+        let cached = Usage { cache_write_tokens: plain.input_tokens, ..plain };
+        Some(cost(plain)?.max(cost(cached)?))
     };
+    // A model that gives its output away has a highest cost without a limit, too.
+    let free_output = || high(0).filter(|high_cost| high(1_000_000) == Some(*high_cost));
     QuoteRow {
         model: plan.target.model.clone(),
         provider: plan.target.provider.clone(),
         requests: 1,
         input_tokens,
-        estimated: tokens::is_estimate(model, request),
+        estimated,
         max_output_tokens,
-        low_cost_usd: cost(0),
-        high_cost_usd: max_output_tokens.map_or_else(|| cost(0).filter(|_| cost(1) == cost(0)), cost),
+        low_cost_usd: low,
+        high_cost_usd: max_output_tokens.map_or_else(free_output, high),
     }
 }

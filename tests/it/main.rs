@@ -14,6 +14,7 @@ mod chat;
 mod config;
 mod cost;
 mod docs;
+mod estimate;
 mod help;
 mod hostile;
 mod logs;

@@ -77,13 +77,8 @@ pub(in crate::cli) enum InputFormat {
 }
 
 pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let format = args.input_format.map(|format| match format {
-        InputFormat::Txt => LineFormat::Txt,
-        InputFormat::Jsonl => LineFormat::Jsonl,
-    });
-    let templated = args.call.template.is_some();
-    let sources = args.files.iter().map(|path| Source::new(path, format, templated));
-    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let templated = args.call.request.template.is_some();
+    let sources = sources(&args.files, args.input_format, templated)?;
     check_files(args)?;
     let session = Session::new(global)?;
     let context = session::context(Origin::Batch, &args.call, &session, ui, CancellationToken::new())?;
@@ -91,7 +86,8 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     note_unused(ui, &checked.unused, templated);
     if args.call.dry_run {
-        return dry_run(ui, &pipeline, &context, sources, args);
+        quote::show(ui, quote_all(&pipeline, &context, sources, args.limit)?.into_rows(), args.format)?;
+        return Ok(exit::DONE);
     }
     let runtime = session::runtime()?;
     match runtime.block_on(unless_stopped(check_models(&pipeline, &context, &checked)))? {
@@ -109,6 +105,19 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     // Not waited for: the reading of a terminal may still hang.
     runtime.shutdown_background();
     report(ui, args, global, ended, signal, summary)
+}
+
+/// What a command reads its prompts from.
+pub(in crate::cli) fn sources(
+    files: &[PathBuf],
+    format: Option<InputFormat>,
+    templated: bool,
+) -> Result<Vec<Source>, CliError> {
+    let format = format.map(|format| match format {
+        InputFormat::Txt => LineFormat::Txt,
+        InputFormat::Jsonl => LineFormat::Jsonl,
+    });
+    Ok(files.iter().map(|path| Source::new(path, format, templated)).collect::<Result<_, _>>()?)
 }
 
 /// Sends everything, and returns when all calls are on the books.
@@ -212,15 +221,15 @@ fn open_summary(path: &Path) -> Result<File, CliError> {
     File::create(path).map_err(|reason| CliError::Write { path: path.to_owned(), reason })
 }
 
-fn dry_run(
-    ui: &Ui,
+/// What the calls of these files would use and cost.
+pub(in crate::cli) fn quote_all(
     pipeline: &Pipeline,
     context: &CallContext,
     sources: Vec<Source>,
-    args: &BatchArgs,
-) -> Result<u8, CliError> {
+    limit: Option<u64>,
+) -> Result<Quote, CliError> {
     let mut quote = Quote::default();
-    let mut lines = input::read(sources, args.limit);
+    let mut lines = input::read(sources, limit);
     while let Some(line) = lines.blocking_recv() {
         let line = line?;
         let place = line.place;
@@ -229,8 +238,7 @@ fn dry_run(
         let plan = pipeline.plan(request, &context)?;
         quote.add(pipeline, &plan);
     }
-    quote::show(ui, quote, args.format)?;
-    Ok(exit::DONE)
+    Ok(quote)
 }
 
 fn report(

@@ -48,7 +48,7 @@ pub(in crate::cli) enum ChatFormat {
 }
 
 pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let request = question::request(ui, &args.question, args.call.template.is_some())?;
+    let request = question::request(ui, &args.question, args.call.request.template.is_some())?;
     let session = Session::new(global)?;
     let context = session::context(Origin::Chat, &args.call, &session, ui, CancellationToken::new())?;
     let pipeline = session::pipeline(session, global, &args.call, ui)?;

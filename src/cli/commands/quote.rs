@@ -20,7 +20,7 @@ pub(super) fn show_one(
 ) -> Result<u8, CliError> {
     let mut quote = Quote::default();
     quote.add(pipeline, &pipeline.plan(request, context)?);
-    show(ui, quote, form)?;
+    show(ui, quote.into_rows(), form)?;
     Ok(exit::DONE)
 }
 
@@ -35,9 +35,8 @@ const COLUMNS: [&str; 8] = [
     "high_cost_usd",
 ];
 
-/// Prints a quote.
-pub(super) fn show(ui: &Ui, quote: Quote, form: ListFormat) -> Result<(), CliError> {
-    let rows = quote.into_rows();
+/// Prints quotes.
+pub(super) fn show(ui: &Ui, rows: Vec<QuoteRow>, form: ListFormat) -> Result<(), CliError> {
     print(&format::list(form, &COLUMNS, &rows, || table(ui, &rows)))
 }
 

@@ -49,7 +49,7 @@ pub(in crate::cli) enum StreamFormat {
 }
 
 pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let request = question::request(ui, &args.question, args.call.template.is_some())?;
+    let request = question::request(ui, &args.question, args.call.request.template.is_some())?;
     let session = Session::new(global)?;
     let context = session::context(Origin::Stream, &args.call, &session, ui, CancellationToken::new())?;
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
