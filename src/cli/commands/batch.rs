@@ -86,7 +86,8 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     note_unused(ui, &checked.unused, templated);
     if args.call.dry_run {
-        quote::show(ui, quote_all(&pipeline, &context, sources, args.limit)?.into_rows(), args.format)?;
+        let quote = quote_all(&pipeline, &context, sources, args.limit)?;
+        quote::show(ui, &quote.into_rows(), args.format)?;
         return Ok(exit::DONE);
     }
     let runtime = session::runtime()?;

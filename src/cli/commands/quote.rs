@@ -20,7 +20,7 @@ pub(super) fn show_one(
 ) -> Result<u8, CliError> {
     let mut quote = Quote::default();
     quote.add(pipeline, &pipeline.plan(request, context)?);
-    show(ui, quote.into_rows(), form)?;
+    show(ui, &quote.into_rows(), form)?;
     Ok(exit::DONE)
 }
 
@@ -36,8 +36,8 @@ const COLUMNS: [&str; 8] = [
 ];
 
 /// Prints quotes.
-pub(super) fn show(ui: &Ui, rows: Vec<QuoteRow>, form: ListFormat) -> Result<(), CliError> {
-    print(&format::list(form, &COLUMNS, &rows, || table(ui, &rows)))
+pub(super) fn show(ui: &Ui, rows: &[QuoteRow], form: ListFormat) -> Result<(), CliError> {
+    print(&format::list(form, &COLUMNS, rows, || table(ui, rows)))
 }
 
 fn table(ui: &Ui, rows: &[QuoteRow]) -> String {

@@ -57,7 +57,7 @@ pub(super) fn run(args: &EstimateArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Res
     for model in models {
         rows.extend(estimate(args, model, global, ui)?);
     }
-    quote::show(ui, rows, args.list.format)?;
+    quote::show(ui, &rows, args.list.format)?;
     Ok(exit::DONE)
 }
 
