@@ -12,8 +12,8 @@ const CONFIG: &str =
 fn home() -> TestEnv {
     let env = TestEnv::new();
     env.write_config(CONFIG);
-    let lines: String = (1..40).map(|n| format!("{{\"prompt\": \"{}\"}}\n", "word ".repeat(n))).collect();
-    env.write("prompts.jsonl", lines);
+    let lines: Vec<String> = (1..40).map(|n| json!({"prompt": "word ".repeat(n)}).to_string()).collect();
+    env.write("prompts.jsonl", lines.join("\n"));
     env
 }
 
