@@ -129,6 +129,17 @@ pub struct Attempt {
     pub charge: Option<Charge>,
 }
 
+/// A call's attempts with the prices of another table, and what the call cost by them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repriced {
+    /// The attempts, in the same order.
+    pub attempts: Vec<Attempt>,
+    /// The cost.
+    pub cost: Cost,
+    /// Whether a price stayed because that table has none.
+    pub stayed: bool,
+}
+
 /// Why a call has no whole answer, in the words users and programs see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CallFailure {

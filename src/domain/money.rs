@@ -80,6 +80,46 @@ impl Serialize for Money {
     }
 }
 
+/// An exact amount in pico-dollars (10⁻¹² USD), before it is rounded to [`Money`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exact(u128);
+
+const PICOS_PER_DOLLAR: u128 = 1_000_000_000_000;
+
+impl Exact {
+    /// An amount of `picos` pico-dollars.
+    pub const fn from_picos(picos: u128) -> Self {
+        Self(picos)
+    }
+
+    /// The amount in pico-dollars.
+    pub const fn picos(self) -> u128 {
+        self.0
+    }
+
+    /// How many decimals there are, at least two.
+    pub fn decimals(self) -> usize {
+        let decimals = format!("{:012}", self.0 % PICOS_PER_DOLLAR);
+        decimals.trim_end_matches('0').len().max(2)
+    }
+}
+
+/// Dollars with all the decimals there are and at least two, or as many as are asked for.
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = format!("{:012}", self.0 % PICOS_PER_DOLLAR);
+        let kept = f.precision().unwrap_or_else(|| self.decimals()).min(decimals.len());
+        write!(f, "{}.{}", self.0 / PICOS_PER_DOLLAR, &decimals[..kept])
+    }
+}
+
+/// A JSON number in dollars.
+impl Serialize for Exact {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0 as f64 / PICOS_PER_DOLLAR as f64)
+    }
+}
+
 /// A price in pico-dollars (10⁻¹² USD) a token, which is micro-dollars a million tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate(u64);
@@ -212,6 +252,14 @@ mod tests {
         assert_eq!(Money::from_nanos(0).to_string(), "0.00");
         assert_eq!(Money::from_nanos(1_250_000_000).to_string(), "1.25");
         assert_eq!(Money::from_nanos(-123).to_string(), "-0.000000123");
+    }
+
+    #[test]
+    fn exact_amounts_show_the_pico_dollar() {
+        assert_eq!(Exact::from_picos(123_456).to_string(), "0.000000123456");
+        assert_eq!(Exact::from_picos(1_500_000_000_000).to_string(), "1.50");
+        assert_eq!(format!("{:.6}", Exact::from_picos(2_000_000)), "0.000002");
+        assert_eq!(serde_json::to_string(&Exact::from_picos(123_456)).unwrap(), "1.23456e-7");
     }
 
     proptest! {

@@ -58,6 +58,19 @@ pub(super) fn insert(
     Ok(())
 }
 
+/// Puts another price on an attempt.
+pub(super) fn set_price(
+    connection: &Connection,
+    interned: &mut Interned,
+    (call, number): (i64, i64),
+    price: Option<&Arc<Price>>,
+) -> rusqlite::Result<()> {
+    const UPDATE: &str = "UPDATE attempts SET price = ?3 WHERE call = ?1 AND number = ?2";
+    let price = price.map(|price| interned.price(connection, price)).transpose()?;
+    connection.prepare_cached(UPDATE)?.execute(params![call, number, price])?;
+    Ok(())
+}
+
 /// All attempts of a call, in order.
 pub(super) fn of(connection: &Connection, call: i64) -> rusqlite::Result<Vec<Attempt>> {
     let query = format!(

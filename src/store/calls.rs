@@ -106,6 +106,20 @@ fn insert_summary(connection: &Connection, call: &CallSummary, kept: Kept) -> ru
     Ok(connection.last_insert_rowid())
 }
 
+/// Puts another cost on a call.
+pub(super) fn set_cost(connection: &Connection, seq: i64, cost: &Cost) -> rusqlite::Result<()> {
+    const UPDATE: &str =
+        "UPDATE calls SET cost_nanos = ?2, cost_status = ?3, price_version = ?4 WHERE seq = ?1";
+    let nanos = cost.amount.map(Money::nanos);
+    connection.prepare_cached(UPDATE)?.execute(params![
+        seq,
+        nanos,
+        cost.status.as_str(),
+        cost.price_version
+    ])?;
+    Ok(())
+}
+
 fn insert_bodies(connection: &Connection, seq: i64, packed: &Packed) -> rusqlite::Result<()> {
     if packed.kept != Kept::None {
         let mut insert = connection.prepare_cached("INSERT INTO bodies VALUES (?1, ?2, ?3)")?;

@@ -36,30 +36,7 @@ impl Reader {
         page: Page,
         limit: u64,
     ) -> Result<Vec<Stored<CallSummary>>, StoreError> {
-        self.read(|connection| {
-            let mut conditions = Conditions::of(connection, filter)?;
-            let (source, order) = match page {
-                Page::Before(id) => {
-                    conditions.add_if("id < ?", id.map(blob));
-                    ("calls", "id DESC")
-                }
-                Page::After(id) => {
-                    conditions.add_if("id > ?", id.map(blob));
-                    ("calls", "id")
-                }
-                Page::Recorded(seq) => {
-                    conditions.add("seq > ?", [seq.into()]);
-                    ("calls NOT INDEXED", "seq")
-                }
-            };
-            let query =
-                format!("SELECT {COLUMNS} FROM {source} WHERE {} ORDER BY {order} LIMIT ?", conditions.sql());
-            conditions.values.push(count(limit).into());
-            let mut query = connection.prepare_cached(&query)?;
-            let rows =
-                query.query_map(params_from_iter(conditions.values), |row| with_tags(connection, row))?;
-            rows.collect()
-        })
+        self.read(|connection| page_of(connection, filter, page, limit))
     }
 
     /// The newest call that is not among the `last` newest, if there are as many.
@@ -83,6 +60,34 @@ impl Reader {
     pub fn data_version(&self) -> Result<i64, StoreError> {
         self.read(|connection| connection.pragma_query_value(None, "data_version", |row| row.get(0)))
     }
+}
+
+pub(super) fn page_of(
+    connection: &Connection,
+    filter: &CallFilter,
+    page: Page,
+    limit: u64,
+) -> rusqlite::Result<Vec<Stored<CallSummary>>> {
+    let mut conditions = Conditions::of(connection, filter)?;
+    let (source, order) = match page {
+        Page::Before(id) => {
+            conditions.add_if("id < ?", id.map(blob));
+            ("calls", "id DESC")
+        }
+        Page::After(id) => {
+            conditions.add_if("id > ?", id.map(blob));
+            ("calls", "id")
+        }
+        Page::Recorded(seq) => {
+            conditions.add("seq > ?", [seq.into()]);
+            ("calls NOT INDEXED", "seq")
+        }
+    };
+    let query = format!("SELECT {COLUMNS} FROM {source} WHERE {} ORDER BY {order} LIMIT ?", conditions.sql());
+    conditions.values.push(count(limit).into());
+    let mut query = connection.prepare_cached(&query)?;
+    let rows = query.query_map(params_from_iter(conditions.values), |row| with_tags(connection, row))?;
+    rows.collect()
 }
 
 /// The lowest id of a call that begins at `time`; milliseconds are what ids tell.

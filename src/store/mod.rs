@@ -8,7 +8,7 @@
 //! Writing transactions are `BEGIN IMMEDIATE`, always: one that starts by reading and then writes fails
 //! at once when a neighbour wrote in between. A busy neighbour is waited for with jittered retries,
 //! because SQLite's own busy handler lets some waiters starve. A [`Pruner`], which deletes what is old,
-//! writes in short transactions of its own.
+//! and a [`Repricer`], which puts prices on calls anew, write in short transactions of their own.
 //!
 //! # What survives
 //! WAL with `synchronous=NORMAL`: a killed process loses nothing that was committed; a power cut may
@@ -28,6 +28,7 @@ mod listing;
 mod open;
 mod prune;
 mod reader;
+mod reprice;
 mod spend;
 mod stats;
 mod wait;
@@ -38,6 +39,7 @@ pub use error::StoreError;
 pub use listing::Page;
 pub use prune::{Prune, Pruned, Pruner, Vacuum};
 pub use reader::Reader;
+pub use reprice::{Repricer, Seen};
 pub use spend::Spend;
 pub use stats::{StoreStats, TableStats};
 pub use wait::Patience;

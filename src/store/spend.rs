@@ -14,7 +14,7 @@ use super::error::StoreError;
 use super::intern::Interned;
 use super::reader::Reader;
 use crate::domain::account::{Account, Spent};
-use crate::domain::call::CallSummary;
+use crate::domain::call::{CallSummary, Cost};
 use crate::domain::money::Money;
 use crate::domain::name::Target;
 
@@ -63,6 +63,32 @@ pub(super) fn add(
     connection
         .prepare_cached(&[LEDGER, UPDATE].concat())?
         .execute(params![quarter, account, input, cached, output, cost, unpriced])?;
+    Ok(())
+}
+
+/// Puts the difference between a call's cost and the one it has from now on into both rollups.
+pub(super) fn correct(
+    connection: &Connection,
+    interned: &mut Interned,
+    call: &CallSummary,
+    cost: &Cost,
+) -> rusqlite::Result<()> {
+    const SPEND: &str = "UPDATE spend SET cost_nanos = cost_nanos + ?4, unpriced_calls = unpriced_calls + ?5
+        WHERE quarter = ?1 AND provider = ?2 AND model = ?3";
+    const LEDGER: &str =
+        "UPDATE ledger SET cost_nanos = cost_nanos + ?3, unpriced_calls = unpriced_calls + ?4
+        WHERE quarter = ?1 AND account = ?2";
+    let nanos = |cost: &Cost| cost.amount.unwrap_or_default().nanos();
+    let unpriced = |cost: &Cost| i64::from(cost.amount.is_none());
+    let (more, unpriced) = (nanos(cost) - nanos(&call.cost), unpriced(cost) - unpriced(&call.cost));
+    if (more, unpriced) == (0, 0) {
+        return Ok(());
+    }
+    let quarter = quarter(call.started);
+    let (provider, model) = (call.target.provider.as_str(), call.target.model.as_str());
+    connection.prepare_cached(SPEND)?.execute(params![quarter, provider, model, more, unpriced])?;
+    let account = interned.account(connection, &Account::of(call))?;
+    connection.prepare_cached(LEDGER)?.execute(params![quarter, account, more, unpriced])?;
     Ok(())
 }
 

@@ -4,6 +4,9 @@
 //! the excess), on the service tier the response reports, on the date and on the time of day. Where a
 //! table cannot say, the cost is unknown; where it can only nearly say, it is an estimate.
 
+mod again;
+#[cfg(test)]
+mod differential;
 mod model;
 mod names;
 mod parts;
@@ -19,9 +22,10 @@ use crate::domain::money::{Money, Rate};
 use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::price::{Charge, Doubt, Known, Price, Rates};
 
+pub use again::reprice;
 pub use model::{ModelPrice, Terms, Tier, Window};
 pub use names::{Form, forms};
-pub use parts::{Part, cost, parts, picos};
+pub use parts::{Part, SoundDoubt, cost, parts, picos, sound_doubts};
 
 /// The prices of all models: a built-in table, and whatever was laid over it.
 #[derive(Debug, Clone, Default)]
@@ -147,8 +151,11 @@ impl PriceBook {
 }
 
 /// What an attempt did to the bill.
-enum Billed {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Billed {
+    /// It is certainly not on it.
     Nothing,
+    /// So many pico-dollars, known so well.
     Something(u128, CostStatus),
     /// It is not known what it used, …
     Unknown,
@@ -156,7 +163,8 @@ enum Billed {
     Unpriced,
 }
 
-fn billed(attempt: &Attempt) -> Billed {
+/// What an attempt did to the bill, as far as its record tells.
+pub fn billed(attempt: &Attempt) -> Billed {
     let Some(charge) = &attempt.charge else {
         let may_be = attempt.failure.as_ref().is_none_or(Failure::may_be_billed);
         return if may_be { Billed::Unknown } else { Billed::Nothing };
@@ -166,7 +174,7 @@ fn billed(attempt: &Attempt) -> Billed {
 }
 
 fn status(charge: &Charge, price: &Price, picos: u128) -> CostStatus {
-    let vague = !price.doubts.is_empty() || parts::audio_is_vague(&price.rates, &charge.usage);
+    let vague = !price.doubts.is_empty() || !sound_doubts(&price.rates, &charge.usage).is_empty();
     match charge.known {
         Known::Reported if vague && picos > 0 => CostStatus::Estimated,
         Known::Reported => CostStatus::Exact,

@@ -85,12 +85,27 @@ pub fn cost(rates: &Rates, usage: &Usage) -> Option<Money> {
     picos(rates, usage).map(Money::from_picos)
 }
 
-/// Whether sound makes the cost an estimate: it has no rate of its own, or nobody says how much of the
-/// cached input it was.
-pub fn audio_is_vague(rates: &Rates, usage: &Usage) -> bool {
+/// Why sound makes a cost an estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SoundDoubt {
+    /// Sound in the input has no rate of its own: it is billed as text.
+    Input,
+    /// Part of the input was cached, and nobody says how much of that was sound.
+    Cached,
+    /// Sound in the output has no rate of its own: it is billed as text.
+    Output,
+}
+
+/// Why sound makes the cost an estimate; empty if it does not.
+pub fn sound_doubts(rates: &Rates, usage: &Usage) -> Vec<SoundDoubt> {
     let (input, output) = (usage.input_audio_tokens, usage.output_audio_tokens);
-    let mixed = input < usage.input_tokens && usage.cached_input_tokens + usage.cache_write_tokens > 0;
-    (input > 0 && (rates.input_audio.is_none() || mixed)) || (output > 0 && rates.output_audio.is_none())
+    let cached = usage.cached_input_tokens + usage.cache_write_tokens > 0;
+    let doubts = [
+        (SoundDoubt::Input, input > 0 && rates.input_audio.is_none()),
+        (SoundDoubt::Cached, input > 0 && input < usage.input_tokens && cached),
+        (SoundDoubt::Output, output > 0 && rates.output_audio.is_none()),
+    ];
+    doubts.into_iter().filter(|(_, holds)| *holds).map(|(doubt, _)| doubt).collect()
 }
 
 #[cfg(test)]
@@ -129,12 +144,12 @@ mod tests {
         with.input_audio = Some(Rate::from_picos(1_000));
         let heard = Usage { input_tokens: 100, input_audio_tokens: 80, ..Usage::default() };
         assert_eq!(picos(&with, &heard), Some(20 * 300 + 80 * 1_000));
-        assert!(!audio_is_vague(&with, &heard));
-        assert!(audio_is_vague(&rates(300, 30, 2_500), &heard));
+        assert!(sound_doubts(&with, &heard).is_empty());
+        assert_eq!(sound_doubts(&rates(300, 30, 2_500), &heard), [SoundDoubt::Input]);
         // 80 of sound and 60 cached overlap by 40 at least
         let cached = Usage { cached_input_tokens: 60, ..heard };
         assert_eq!(picos(&with, &cached), Some(40 * 1_000 + 20 * 30 + 40 * 1_000));
-        assert!(audio_is_vague(&with, &cached));
+        assert_eq!(sound_doubts(&with, &cached), [SoundDoubt::Cached]);
     }
 
     fn any_usage() -> impl Strategy<Value = Usage> {

@@ -14,7 +14,7 @@ use crate::policy::period::{DayError, first_moment, moment_after};
 /// Which calls are meant: all that is said of them must hold.
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Which calls")]
-pub(super) struct FilterArgs {
+pub(in crate::cli::commands) struct FilterArgs {
     /// From this day or time on: today, week, 7d, a date
     #[arg(
         long,
@@ -57,7 +57,7 @@ fn origins() -> impl TypedValueParser<Value = Origin> {
 }
 
 impl FilterArgs {
-    pub(super) fn filter(&self) -> Result<CallFilter, CliError> {
+    pub(in crate::cli::commands) fn filter(&self) -> Result<CallFilter, CliError> {
         let now = Clock::system().now().with_timezone(&Local);
         let moment =
             |word: &Option<String>, of: fn(&str, &DateTime<Local>) -> Result<DateTime<Utc>, DayError>| {

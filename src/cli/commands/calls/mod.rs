@@ -1,7 +1,7 @@
 //! `llmops calls`: what is on record.
 
 mod export;
-mod filter;
+pub(super) mod filter;
 mod list;
 mod prune;
 mod show;

@@ -27,7 +27,7 @@ use crate::ops::quote::QuoteRow;
     llmops cost estimate prompts.txt --max-tokens 300\n  \
     llmops cost estimate prompts.jsonl -m gpt-5-nano -m o3\n  \
     llmops cost estimate prompts.jsonl --format csv")]
-pub(in crate::cli) struct EstimateArgs {
+pub(super) struct EstimateArgs {
     /// The files; - is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,

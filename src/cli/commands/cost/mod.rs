@@ -1,7 +1,9 @@
-//! `llmops cost`: what was spent, what would be, and at what prices.
+//! `llmops cost`: what was spent, what would be, how a call's cost came about, and prices put on calls anew.
 
 mod estimate;
+mod explain;
 mod report;
+mod reprice;
 
 use std::sync::Arc;
 
@@ -17,22 +19,27 @@ use crate::cli::ui::Ui;
 #[command(before_long_help = "Examples:\n  \
     llmops cost\n  \
     llmops cost --since week --by day\n  \
+    llmops cost explain 01a206d0\n  \
     llmops cost --since 7d --by day --by model --format csv")]
 pub(in crate::cli) struct CostArgs {
     #[command(subcommand)]
-    pub(in crate::cli) command: Option<CostCommand>,
+    command: Option<CostCommand>,
     #[command(flatten)]
-    pub(in crate::cli) report: report::ReportArgs,
+    report: report::ReportArgs,
 }
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum CostCommand {
+enum CostCommand {
+    Explain(explain::ExplainArgs),
     Estimate(estimate::EstimateArgs),
+    Reprice(reprice::RepriceArgs),
 }
 
 pub(in crate::cli) fn run(args: &CostArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     match &args.command {
         None => report::run(&args.report, global, ui),
+        Some(CostCommand::Explain(args)) => explain::run(args, global, ui),
         Some(CostCommand::Estimate(args)) => estimate::run(args, global, ui),
+        Some(CostCommand::Reprice(args)) => reprice::run(args, global, ui),
     }
 }

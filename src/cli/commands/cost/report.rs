@@ -1,4 +1,4 @@
-//! `llmops cost` itself: what was spent.
+//! `llmops cost`: what was spent, by day and model.
 
 use std::sync::Arc;
 
@@ -17,31 +17,31 @@ use crate::ops::cost::{CostReport, GroupBy, report};
 use crate::pipeline::Clock;
 use crate::policy::period::first_day;
 
-/// Which spend is shown, and how.
+/// Which spend, and how it is grouped.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct ReportArgs {
+pub(super) struct ReportArgs {
     /// The first day: a date, today, yesterday, week (from Monday), month, 7d (seven days with today)
     #[arg(long, value_name = "DAY", default_value = "today")]
-    pub(in crate::cli) since: String,
+    since: String,
     /// The last day, which is included
     #[arg(long, value_name = "DAY", default_value = "today")]
-    pub(in crate::cli) until: String,
+    until: String,
     /// What to group by; may be given twice
     #[arg(long, value_name = "GROUP")]
-    pub(in crate::cli) by: Vec<CostGroup>,
+    by: Vec<CostGroup>,
     #[command(flatten)]
-    pub(in crate::cli) list: ListArgs,
+    list: ListArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum CostGroup {
+enum CostGroup {
     /// Days, local time
     Day,
     /// Models
     Model,
 }
 
-pub(in crate::cli) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+pub(super) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let now: DateTime<Utc> = Clock::system().now();
     let today = now.with_timezone(&Local).date_naive();
     let (first, last) = (first_day(&args.since, today)?, first_day(&args.until, today)?);

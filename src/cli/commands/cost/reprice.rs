@@ -1,0 +1,172 @@
+//! `llmops cost reprice`: today's price table for calls that were priced by another one, or not at all.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, FixedOffset, Local, TimeDelta, Utc};
+use clap::Args;
+
+use crate::cli::args::{GlobalArgs, ListArgs};
+use crate::cli::commands::calls::filter::FilterArgs;
+use crate::cli::commands::question::dollars;
+use crate::cli::error::CliError;
+use crate::cli::prompt::confirm;
+use crate::cli::session::{self, Session};
+use crate::cli::table::{self, Column};
+use crate::cli::ui::{Ui, can_ask, print, thousands};
+use crate::cli::{exit, format};
+use crate::domain::money::Money;
+use crate::ops::reprice::{RepriceReport, RepriceSums, preview, reprice_calls};
+use crate::pipeline::Clock;
+use crate::store::Repricer;
+
+/// Put today's prices on calls that were made
+///
+/// Each call is priced as of the time at which it was made, from the tokens on record. A cost that was known never
+/// becomes unknown: a price that is no longer listed stays. Spend (`llmops cost`) changes with the calls.
+#[derive(Debug, Args)]
+#[command(mut_arg("since", |since| since.required(true)))]
+#[command(before_long_help = "Examples:\n  \
+    llmops cost reprice --since 30d --dry-run\n  \
+    llmops cost reprice --since month --model gpt-5.4-nano --yes")]
+pub(super) struct RepriceArgs {
+    /// Show what would change, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    list: ListArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+/// The fields of a row, as CSV has them.
+const COLUMNS: [&str; 12] = [
+    "model",
+    "provider",
+    "calls",
+    "changed",
+    "newly_priced",
+    "unlisted",
+    "unpriced",
+    "before_usd",
+    "after_usd",
+    "difference_usd",
+    "from_version",
+    "to_version",
+];
+
+pub(super) fn run(args: &RepriceArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+    let filter = args.filter.filter()?;
+    let now = Clock::system().now();
+    let Some(from) = filter.since else {
+        return Err(CliError::usage("--since is missing", "say from which day on calls are meant"));
+    };
+    let period = (local(from), local(filter.before.unwrap_or(now).min(now + TimeDelta::milliseconds(1))));
+    let session = Session::new(global)?;
+    let (reader, prices) = (session.reader()?, session.prices());
+    let path = session.store_file()?;
+    let asks = !global.yes && can_ask();
+    // Where there is no store there is nothing to write.
+    if args.dry_run || asks || !path.exists() {
+        let report = preview(&reader, &prices, &filter, period)?;
+        if args.dry_run || report.total.changed == 0 {
+            return show(args, ui, &report);
+        }
+        if !confirm(global, &question(&report.total))? {
+            ui.note("nothing was changed");
+            return Ok(exit::FAILED);
+        }
+    }
+    drop(reader);
+    let mut repricer = Repricer::open(&path, session::patience(ui))?;
+    show(args, ui, &reprice_calls(&mut repricer, &prices, &filter, period)?)
+}
+
+fn local(time: DateTime<Utc>) -> DateTime<FixedOffset> {
+    time.with_timezone(&Local).fixed_offset()
+}
+
+fn question(sums: &RepriceSums) -> String {
+    format!("Change the prices of {}, which makes {}?", calls(sums.changed), signed(sums.difference()))
+}
+
+fn calls(count: u64) -> String {
+    if count == 1 { "1 call".to_owned() } else { format!("{} calls", thousands(count)) }
+}
+
+/// `+$0.25`, `-$0.25`, `$0.00`.
+fn signed(amount: Money) -> String {
+    let size = Money::from_nanos(amount.nanos().saturating_abs());
+    match amount.nanos() {
+        ..0 => format!("-${size}"),
+        0 => format!("${size}"),
+        1.. => format!("+${size}"),
+    }
+}
+
+fn show(args: &RepriceArgs, ui: &Ui, report: &RepriceReport) -> Result<u8, CliError> {
+    print(&format::report(args.list.format, report, &COLUMNS, &report.rows, || table(ui, report)))?;
+    Ok(exit::DONE)
+}
+
+fn table(ui: &Ui, report: &RepriceReport) -> String {
+    let total = &report.total;
+    if total.calls == 0 {
+        return "No such calls.\n".to_owned();
+    }
+    let columns = [
+        Column::text("Model"),
+        Column::number("Calls").extra(2),
+        Column::number("Changed"),
+        Column::number("New").extra(3),
+        Column::number("Before").extra(1),
+        Column::number("After"),
+        Column::number("Difference"),
+    ];
+    let mut rows: Vec<Vec<String>> = report
+        .rows
+        .iter()
+        .map(|row| cells(format!("{}/{}", row.target.provider, row.target.model), &row.sums))
+        .collect();
+    rows.push(cells("Total".to_owned(), total));
+    let mut text = table::render(ui, &columns, &rows);
+    text.push('\n');
+    if total.changed > 0 {
+        let from = versions(total.from_versions.iter());
+        text.push_str(&format!(
+            "Prices before: {from}\nPrices now: {}\n",
+            versions(total.to_versions.iter())
+        ));
+    }
+    if total.unlisted > 0 {
+        text.push_str(&format!(
+            "Without a price by now, which keep the one they had: {}\n",
+            calls(total.unlisted)
+        ));
+    }
+    if total.unpriced > 0 {
+        text.push_str(&format!("Of unknown cost still: {}\n", calls(total.unpriced)));
+    }
+    text.push_str(match (report.dry_run, total.changed) {
+        (_, 0) => "Nothing changes.\n",
+        (true, _) => "Nothing was written.\n",
+        (false, _) => "",
+    });
+    text
+}
+
+fn versions<'a>(versions: impl Iterator<Item = &'a String>) -> String {
+    let versions: Vec<&str> = versions.map(String::as_str).collect();
+    if versions.is_empty() { "none".to_owned() } else { versions.join(", ") }
+}
+
+fn cells(name: String, sums: &RepriceSums) -> Vec<String> {
+    vec![
+        name,
+        thousands(sums.calls),
+        thousands(sums.changed),
+        thousands(sums.newly_priced),
+        dollars(sums.known_before()),
+        dollars(sums.known_after()),
+        signed(sums.difference()),
+    ]
+}

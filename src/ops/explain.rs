@@ -1,0 +1,477 @@
+//! How a call's cost came about: for each attempt its tokens by class at the price that was applied, and in
+//! words how sure that is. All of it is from the record, whatever the price table says by now.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use serde::Serialize;
+
+use crate::domain::call::{Attempt, Call, CallId, Cost, CostStatus};
+use crate::domain::money::{Exact, Money, Rate};
+use crate::domain::name::{ModelName, ProviderName, Target};
+use crate::domain::price::{Charge, Doubt, Known, Price, Rates};
+use crate::policy::price::{Billed, SoundDoubt, billed, cost_of, parts, sound_doubts};
+
+/// A call's cost, and how it came about.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// The call.
+    pub call_id: CallId,
+    /// When it began.
+    pub time: DateTime<Utc>,
+    /// The model of its last attempt.
+    pub model: ModelName,
+    /// Whose.
+    pub provider: ProviderName,
+    /// What it cost; null if that is not known.
+    pub cost_usd: Option<Money>,
+    /// How the cost is known.
+    pub cost_status: CostStatus,
+    /// The version of the price table that priced it.
+    pub price_version: Option<String>,
+    /// What the amounts of its attempts come to before they are rounded to nano-dollars; null without any.
+    pub exact_usd: Option<Exact>,
+    /// Every attempt that used tokens.
+    pub attempts: Vec<ExplainedAttempt>,
+    /// What there is to say of the call as a whole, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// What one attempt used, and what that costs.
+#[derive(Debug, Serialize)]
+pub struct ExplainedAttempt {
+    /// From 1.
+    pub number: usize,
+    /// Where it was sent.
+    pub provider: ProviderName,
+    /// The model.
+    pub model: ModelName,
+    /// As what the price table lists it: PROVIDER/MODEL; null without a price, as is all about prices.
+    pub listed_as: Option<String>,
+    /// How its tokens are known.
+    pub known: Known,
+    /// The service tier that the response named.
+    pub service_tier: Option<String>,
+    /// The version of the price table.
+    pub price_version: Option<String>,
+    /// The size of request, in input tokens, above which the rates hold.
+    pub above_input_tokens: Option<u64>,
+    /// The service tier whose rates they are.
+    pub rates_of_service_tier: Option<String>,
+    /// The hours, UTC, at which they hold: from, and to before which.
+    pub hours_utc: Option<(NaiveTime, NaiveTime)>,
+    /// The day, UTC, since which they hold.
+    pub since: Option<NaiveDate>,
+    /// Its classes of tokens; those without tokens are left out.
+    pub parts: Vec<ExplainedPart>,
+    /// Their sum, exactly; null if it is not known.
+    pub amount_usd: Option<Exact>,
+    /// Why the price is only nearly right.
+    pub doubts: Vec<&'static str>,
+    /// All that in words, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// One class of tokens.
+#[derive(Debug, Serialize)]
+pub struct ExplainedPart {
+    /// The class.
+    pub class: &'static str,
+    /// How many tokens.
+    pub tokens: u64,
+    /// What a million of them cost.
+    #[serde(rename = "usd_per_mtok", serialize_with = "per_million")]
+    pub rate: Rate,
+    /// What these cost, exactly.
+    pub amount_usd: Exact,
+}
+
+/// A rate as a JSON number, USD per million tokens.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn per_million<S: serde::Serializer>(rate: &Rate, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(rate.picos() as f64 / 1e6)
+}
+
+/// Explains the cost of a call, which began on `day` where the user is.
+pub fn explain(call: &Call, day: NaiveDate) -> Explanation {
+    let summary = &call.summary;
+    // What the attempts come to is the cost, except where their prices were not kept.
+    let kept = cost_of(&call.attempts).amount == summary.cost.amount;
+    let numbered = || (1..).zip(&call.attempts);
+    let amounts = call.attempts.iter().filter_map(|attempt| match billed(attempt) {
+        Billed::Something(picos, _) => Some(picos),
+        Billed::Nothing | Billed::Unknown | Billed::Unpriced => None,
+    });
+    Explanation {
+        call_id: summary.id,
+        time: summary.started,
+        model: summary.target.model.clone(),
+        provider: summary.target.provider.clone(),
+        cost_usd: summary.cost.amount,
+        cost_status: summary.cost.status,
+        price_version: summary.cost.price_version.clone(),
+        exact_usd: amounts.reduce(u128::saturating_add).map(Exact::from_picos),
+        attempts: numbered().filter_map(|(number, attempt)| explained(number, attempt)).collect(),
+        notes: if kept { notes(&call.attempts, &summary.cost, day) } else { vec![not_kept(day)] },
+    }
+}
+
+fn explained(number: usize, attempt: &Attempt) -> Option<ExplainedAttempt> {
+    let charge = attempt.charge.as_ref()?;
+    let price = charge.price.as_deref();
+    let classes = price.and_then(|price| parts(&price.rates, &charge.usage));
+    let part = |class, tokens, rate: Rate| {
+        let amount_usd = Exact::from_picos(rate.times(tokens));
+        (tokens > 0).then_some(ExplainedPart { class, tokens, rate, amount_usd })
+    };
+    let parts: Option<Vec<_>> = classes.map(|parts| {
+        parts.into_iter().filter_map(|known| part(known.class, known.tokens, known.rate)).collect()
+    });
+    let amount = |parts: &Vec<ExplainedPart>| parts.iter().map(|part| part.amount_usd.picos()).sum();
+    Some(ExplainedAttempt {
+        number,
+        provider: attempt.target.provider.clone(),
+        model: attempt.target.model.clone(),
+        listed_as: price.map(listed_as),
+        known: charge.known,
+        service_tier: charge.service_tier.clone(),
+        price_version: price.map(|price| price.version.clone()),
+        above_input_tokens: price.and_then(|price| price.above),
+        rates_of_service_tier: price.and_then(|price| price.service.clone()),
+        hours_utc: price.and_then(|price| price.hours),
+        since: price.and_then(|price| price.since),
+        amount_usd: parts.as_ref().map(amount).map(Exact::from_picos),
+        parts: parts.unwrap_or_default(),
+        doubts: price.map(|price| doubts(price, charge)).unwrap_or_default(),
+        notes: price.map(|price| attempt_notes(price, charge, &attempt.target)).unwrap_or_default(),
+    })
+}
+
+fn listed_as(price: &Price) -> String {
+    format!("{}/{}", price.provider, price.model)
+}
+
+fn doubts(price: &Price, charge: &Charge) -> Vec<&'static str> {
+    let sound = sound_doubts(&price.rates, &charge.usage).into_iter().map(|doubt| match doubt {
+        SoundDoubt::Input => "sound_input",
+        SoundDoubt::Cached => "sound_cached",
+        SoundDoubt::Output => "sound_output",
+    });
+    price.doubts.iter().map(|doubt| doubt.as_str()).chain(sound).collect()
+}
+
+fn attempt_notes(price: &Price, charge: &Charge, target: &Target) -> Vec<String> {
+    let doubts = price.doubts.iter().map(|doubt| in_doubt(*doubt, charge, target));
+    let sound = sound_doubts(&price.rates, &charge.usage).into_iter().map(sound_in_doubt);
+    [known(charge.known).to_owned(), applied(price)].into_iter().chain(doubts).chain(sound).collect()
+}
+
+/// How the tokens are known.
+fn known(known: Known) -> &'static str {
+    match known {
+        Known::Reported => "The provider reported these tokens.",
+        Known::Counted => {
+            "The provider reported no tokens: request and answer were counted here, which is an estimate."
+        }
+        Known::Partial => {
+            "The answer broke off: these tokens are what was seen of it, so it cost at least this much."
+        }
+    }
+}
+
+/// Which price it was.
+fn applied(price: &Price) -> String {
+    let (name, version) = (listed_as(price), &price.version);
+    let free = Rates { output: Some(Rate::FREE), ..Rates::default() };
+    if price.rates == free {
+        return format!("{name} costs nothing (prices of {version}).");
+    }
+    let above = price.above.map(|above| format!(" of requests above {above} input tokens"));
+    let service = price.service.as_ref().map(|service| format!(" in service tier {service}"));
+    let hours = |(from, to): (NaiveTime, NaiveTime)| {
+        format!(" from {} to {} UTC", from.format("%H:%M"), to.format("%H:%M"))
+    };
+    let since = price.since.map(|since| format!(", in force since {since}"));
+    let chosen: String = [above, service, price.hours.map(hours), since].into_iter().flatten().collect();
+    format!("The rates are those of {name}{chosen} (prices of {version}).")
+}
+
+fn in_doubt(doubt: Doubt, charge: &Charge, target: &Target) -> String {
+    match doubt {
+        Doubt::Hours => {
+            "An estimate: the price depends on the hour, and on weekends and holidays, which no table lists."
+                .to_owned()
+        }
+        Doubt::Size => {
+            "An estimate: rates of requests this large are listed for the present only, not for the \
+            day of this one."
+                .to_owned()
+        }
+        Doubt::Service => {
+            "An estimate: rates of this service tier are listed for smaller requests only, and \
+            were scaled up."
+                .to_owned()
+        }
+        Doubt::UnknownService => format!(
+            "An estimate: the table does not know the service tier that the response names, `{}`, so the usual \
+             rates were applied.",
+            charge.service_tier.as_deref().unwrap_or_default()
+        ),
+        Doubt::Version => {
+            format!("An estimate: the table lists the model, not this version of it, {}.", target.model)
+        }
+        Doubt::Reseller => {
+            format!("An estimate: the table lists what the maker asks, not what {} does.", target.provider)
+        }
+    }
+}
+
+fn sound_in_doubt(doubt: SoundDoubt) -> String {
+    let why = match doubt {
+        SoundDoubt::Input => "the table has no rate for sound in the input, so it is billed as text",
+        SoundDoubt::Cached => "part of the input was cached, and nobody says how much of that was sound",
+        SoundDoubt::Output => "the table has no rate for sound in the output, so it is billed as text",
+    };
+    format!("An estimate: {why}.")
+}
+
+/// What there is to say of a call whose prices were kept: what is missing from its cost.
+fn notes(attempts: &[Attempt], cost: &Cost, day: NaiveDate) -> Vec<String> {
+    let mut notes = Vec::new();
+    let which = |wanted: Billed| -> Vec<usize> {
+        let found = (1..).zip(attempts).filter(|(_, attempt)| billed(attempt) == wanted);
+        found.map(|(number, _)| number).collect()
+    };
+    let unseen = which(Billed::Unknown);
+    if !unseen.is_empty() {
+        let end = match (cost.amount, cost.status) {
+            (Some(_), CostStatus::Partial) => "so the call cost at least this much",
+            (Some(_), _) => "which costs nothing here",
+            (None, _) => "so what the call cost is not known",
+        };
+        notes.push(format!(
+            "Nobody said what {} used, and it may be on the bill all the same, {end}.",
+            numbered(&unseen, attempts.len())
+        ));
+    }
+    let unpriced = which(Billed::Unpriced);
+    if let Some(target) = unpriced.first().and_then(|number| attempts.get(number - 1)).map(|a| &a.target) {
+        notes.push(format!(
+            "The price table has no price for what {} used.",
+            numbered(&unpriced, attempts.len())
+        ));
+        notes.push(format!(
+            "`llmops cost prices import` adds prices; then `llmops cost reprice --since {day}` puts that of \
+             {target} on this call."
+        ));
+    }
+    if !attempts.iter().any(|attempt| billed(attempt) != Billed::Nothing) {
+        notes.push("Nothing is on the bill: no attempt came to an answer that is paid for.".to_owned());
+    }
+    notes
+}
+
+/// `it`, of the only one, else `attempt 2` or `attempts 1, 2`.
+fn numbered(numbers: &[usize], of: usize) -> String {
+    let list = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match (of, numbers.len()) {
+        (1, _) => "the only attempt".to_owned(),
+        (_, 1) => format!("attempt {list}"),
+        _ => format!("attempts {list}"),
+    }
+}
+
+fn not_kept(day: NaiveDate) -> String {
+    format!(
+        "This call was recorded before rates were kept, so how its cost came about is not on record; `llmops cost \
+         reprice --since {day}` puts today's price table on it."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::call::{CallSummary, Origin, Status};
+    use crate::domain::failure::{Failure, FailureKind};
+    use crate::domain::usage::Usage;
+
+    fn call(attempts: Vec<Attempt>) -> Call {
+        let started: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
+        let summary = CallSummary {
+            id: CallId::at(started),
+            started,
+            origin: Origin::Chat,
+            target: target(),
+            user: None,
+            tags: std::collections::BTreeMap::new(),
+            status: Status::Ok,
+            attempts: 1,
+            usage: None,
+            cost: cost_of(&attempts),
+            latency_ms: 1,
+            first_token_ms: None,
+            finish_reason: None,
+            error: None,
+        };
+        Call { summary, attempts, request: Vec::new(), response: None }
+    }
+
+    fn target() -> Target {
+        Target { provider: "azure".into(), model: "gpt-4o-2026-01-01".into() }
+    }
+
+    fn price(rates: Rates) -> Price {
+        Price {
+            version: "2026-11-22".into(),
+            provider: "openai".into(),
+            model: "gpt-4o".into(),
+            rates,
+            above: None,
+            service: None,
+            hours: None,
+            since: None,
+            doubts: Vec::new(),
+        }
+    }
+
+    fn attempt(usage: Usage, known: Known, price: Option<Price>) -> Attempt {
+        let charge = Charge { usage, known, service_tier: Some("odd".into()), price: price.map(Arc::new) };
+        Attempt { target: target(), offset_ms: 0, duration_ms: 0, failure: None, charge: Some(charge) }
+    }
+
+    fn lost() -> Attempt {
+        let failure = Some(Failure::new(FailureKind::Timeout, "too late"));
+        Attempt { target: target(), offset_ms: 0, duration_ms: 0, failure, charge: None }
+    }
+
+    fn explained(call: &Call) -> Explanation {
+        explain(call, NaiveDate::from_ymd_opt(2026, 11, 23).unwrap())
+    }
+
+    #[test]
+    fn every_doubt_is_a_sentence() {
+        let usage = Usage {
+            input_tokens: 9,
+            input_audio_tokens: 4,
+            cached_input_tokens: 3,
+            output_tokens: 2,
+            output_audio_tokens: 1,
+            ..Usage::default()
+        };
+        let rates =
+            Rates { input: Rate::from_picos(1), output: Some(Rate::from_picos(2)), ..Rates::default() };
+        let hours = NaiveTime::from_hms_opt(16, 30, 0).zip(NaiveTime::from_hms_opt(0, 30, 0));
+        let price = Price {
+            above: Some(200_000),
+            service: Some("flex".into()),
+            hours,
+            since: NaiveDate::from_ymd_opt(2026, 5, 1),
+            doubts: Doubt::ALL.to_vec(),
+            ..price(rates)
+        };
+        let call = call(vec![attempt(usage, Known::Counted, Some(price))]);
+        let explanation = explained(&call);
+        let notes = &explanation.attempts[0].notes;
+        assert_eq!(
+            notes[1],
+            "The rates are those of openai/gpt-4o of requests above 200000 input tokens in service tier flex from \
+             16:30 to 00:30 UTC, in force since 2026-05-01 (prices of 2026-11-22)."
+        );
+        assert_eq!(notes.len(), 2 + Doubt::ALL.len() + 3);
+        assert_eq!(explanation.attempts[0].doubts.len(), Doubt::ALL.len() + 3);
+        for note in notes {
+            let sentence = note.ends_with('.') && note.starts_with(char::is_uppercase);
+            assert!(sentence && !note.contains("  "), "{note}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let used = Usage { input_tokens: 9, ..Usage::default() };
+        let rates = Rates { input: Rate::from_picos(1_000), ..Rates::default() };
+        let priced = || attempt(used, Known::Reported, Some(price(rates)));
+        let notes = |attempts| explained(&call(attempts)).notes.join("\n");
+        assert_eq!(notes(vec![priced()]), "");
+        assert_eq!(
+            notes(vec![lost(), priced()]),
+            "Nobody said what attempt 1 used, and it may be on the bill all the same, so the call cost at least \
+             this much."
+        );
+        assert_eq!(
+            notes(vec![lost(), lost()]),
+            "Nobody said what attempts 1, 2 used, and it may be on the bill all the same, so what the call cost \
+             is not known."
+        );
+        let unpriced = notes(vec![attempt(used, Known::Reported, None)]);
+        assert!(unpriced.contains("`llmops cost prices import`"), "{unpriced}");
+        assert!(unpriced.contains("`llmops cost reprice --since 2026-11-23`"), "{unpriced}");
+        let mut old = call(vec![attempt(used, Known::Reported, None)]);
+        old.summary.cost = Cost::NOTHING;
+        assert!(explained(&old).notes.concat().contains("before rates were kept"));
+        assert!(notes(vec![]).starts_with("Nothing is on the bill"));
+    }
+
+    fn any_attempt() -> impl Strategy<Value = Attempt> {
+        let n = || 0..5_000_000_u64;
+        let usage = (n(), n(), n(), n(), n(), n(), n()).prop_map(
+            |(input, cached, written, hour, output, heard, spoken)| Usage {
+                input_tokens: input,
+                cached_input_tokens: cached,
+                cache_write_tokens: written,
+                cache_write_1h_tokens: hour,
+                output_tokens: output,
+                reasoning_tokens: 0,
+                input_audio_tokens: heard,
+                output_audio_tokens: spoken,
+            },
+        );
+        let rate = || (0..90_000_000_u64).prop_map(Rate::from_picos);
+        let maybe = || proptest::option::of(rate());
+        let rates = (rate(), maybe(), maybe(), maybe(), maybe(), maybe(), maybe(), maybe()).prop_map(
+            |(input, cached, write, hour, output, heard, cached_heard, spoken)| Rates {
+                input,
+                cached_input: cached,
+                cache_write: write,
+                cache_write_1h: hour,
+                output,
+                input_audio: heard,
+                cached_input_audio: cached_heard,
+                output_audio: spoken,
+            },
+        );
+        let known = proptest::sample::select(Known::ALL.to_vec());
+        let priced = proptest::option::weighted(0.9, rates);
+        let some = (usage, known, priced).prop_map(|(usage, known, rates)| {
+            // A price that says nothing of what was used is not kept.
+            let rates = rates.filter(|rates| parts(rates, &usage).is_some());
+            attempt(usage, known, rates.map(price))
+        });
+        prop_oneof![5 => some, 1 => Just(lost())]
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_shown_add_up_to_the_cost(attempts in proptest::collection::vec(any_attempt(), 0..5)) {
+            let call = call(attempts);
+            let explanation = explained(&call);
+            let mut sum = 0;
+            for attempt in &explanation.attempts {
+                let parts: u128 = attempt.parts.iter().map(|part| part.amount_usd.picos()).sum();
+                prop_assert_eq!(attempt.amount_usd.map_or(0, Exact::picos), parts);
+                prop_assert!(attempt.parts.iter().all(|part| part.tokens > 0));
+                let each = attempt.parts.iter().all(|part| {
+                    part.amount_usd.picos() == u128::from(part.rate.picos()) * u128::from(part.tokens)
+                });
+                prop_assert!(each);
+                sum += parts;
+            }
+            prop_assert_eq!(explanation.exact_usd.map_or(0, Exact::picos), sum);
+            match call.summary.cost.amount {
+                Some(amount) => prop_assert_eq!(amount, Money::from_picos(sum)),
+                None => prop_assert!(sum == 0 && !explanation.notes.is_empty()),
+            }
+        }
+    }
+}
