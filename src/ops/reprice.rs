@@ -93,7 +93,7 @@ impl RepriceSums {
         Money::from_nanos(self.after.nanos().saturating_sub(self.before.nanos()))
     }
 
-    fn into_map<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+    fn write_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let list = |versions: &BTreeSet<String>| -> Option<String> {
             let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
             (!versions.is_empty()).then(|| versions.join(", "))
@@ -114,7 +114,7 @@ impl RepriceSums {
 impl Serialize for RepriceSums {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        self.into_map(&mut map)?;
+        self.write_into(&mut map)?;
         map.end()
     }
 }
@@ -124,7 +124,7 @@ impl Serialize for RepriceRow {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", &self.target.model)?;
         map.serialize_entry("provider", &self.target.provider)?;
-        self.sums.into_map(&mut map)?;
+        self.sums.write_into(&mut map)?;
         map.end()
     }
 }
@@ -201,7 +201,7 @@ mod tests {
     use crate::domain::price::{Charge, Known, Rates};
     use crate::domain::usage::Usage;
     use crate::policy::price::{ModelPrice, cost_of};
-    use crate::store::{Patience, Writer};
+    use crate::store::{Page, Patience, Writer};
 
     fn now() -> DateTime<Utc> {
         "2026-11-23T12:00:00Z".parse().unwrap()
@@ -283,7 +283,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         let old = book("1", &[("old", 1_500)]);
-        let calls = (0..700).map(|n| call(&old, if n % 2 == 0 { "old" } else { "new" }, 3, 1 + n)).collect();
+        let calls =
+            (0..700).map(|n| call(&old, if n % 2 == 0 { "old" } else { "new" }, 3, 701 - n)).collect();
         recorded(&path, calls).await;
         assert_eq!(rollups(&path), [(350 * 5, 350); 2]);
         let new = book("2", &[("new", 2_000)]);
@@ -303,8 +304,8 @@ mod tests {
         assert_eq!(rollups(&path), [(350 * 11, 0); 2]);
         let again = reprice_calls(&mut store, &new, &all, day()).unwrap();
         assert_eq!((again.total.changed, again.total.difference()), (0, Money::ZERO));
-        let id =
-            Reader::open(&path).unwrap().page(&all, crate::store::Page::Before(None), 2).unwrap()[1].call.id;
+        let newest = Reader::open(&path).unwrap().page(&all, Page::Before(None), 1).unwrap();
+        let id = newest[0].call.id;
         let call = Reader::open(&path).unwrap().whole(id).unwrap().unwrap().call;
         let price = call.attempts[0].charge.as_ref().unwrap().price.as_ref().unwrap();
         assert_eq!((price.version.as_str(), call.summary.cost.price_version.as_deref()), ("2", Some("2")));

@@ -145,6 +145,6 @@ fn a_call_that_is_not_there_is_an_error() {
     let env = TestEnv::new();
     let output = env.llmops(["cost", "explain", "01a206d0"]).run().expect_status(2);
     assert!(output.stderr.contains("01a206d0"), "{output}");
-    let with_options = env.llmops(["cost", "--db", "no.db", "explain", "0"]).run().expect_status(2);
-    assert!(with_options.stderr.contains("no.db"), "{with_options}");
+    let elsewhere = env.llmops(["--db", "no.db", "cost", "explain", "0"]).run().expect_status(2);
+    assert!(elsewhere.stderr.contains("no.db"), "{elsewhere}");
 }

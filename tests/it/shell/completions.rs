@@ -48,7 +48,7 @@ fn values_come_from_configuration_and_store() {
     );
     let id =
         env.llmops(["calls", "--format", "jsonl"]).run().jsonl()[0]["call_id"].as_str().unwrap().to_owned();
-    let cases: [(&str, &[&str]); 15] = [
+    let cases: [(&str, &[&str]); 16] = [
         ("llmops mod", &["models"]),
         ("llmops chat --mod", &["--model"]),
         ("llmops chat -m sim/", &["sim/echo", "sim/日本"]),
@@ -63,6 +63,7 @@ fn values_come_from_configuration_and_store() {
         ("llmops cost --by d", &["day"]),
         ("llmops calls show 0", &[&id]),
         ("llmops calls show x", &[]),
+        ("llmops cost explain 0", &[&id]),
         ("llmops nonsense --what x", &[]),
     ];
     for (line, values) in cases {

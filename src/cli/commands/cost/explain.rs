@@ -69,18 +69,18 @@ fn describe(ui: &Ui, explanation: &Explanation) -> String {
     let cost = format!("{} ({})", dollars(explanation.cost_usd), explanation.cost_status);
     let time = explanation.time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string();
     let facts = [("call", explanation.call_id.to_string()), ("time", time), ("model", model), ("cost", cost)];
-    let mut text: String =
-        facts.iter().map(|(name, value)| format!("{name:<6} {}\n", printable(value))).collect();
+    let facts = facts.map(|(name, value)| format!("{name:<6} {}\n", printable(&value)));
+    let mut text = facts.concat();
     let rounded = explanation.exact_usd.filter(|exact| rounds(*exact)).zip(explanation.cost_usd);
     let only = explanation.attempts.len() == 1;
     for attempt in &explanation.attempts {
         let heading = format!("Attempt {}, {}/{}", attempt.number, attempt.provider, attempt.model);
-        text.push_str(&format!("\n{}\n", ui.style().bold().apply_to(printable(&heading))));
+        text.push_str(&headline(ui, &heading));
         text.push_str(&parts_table(ui, attempt, rounded.filter(|_| only).map(|(_, cost)| cost)));
         text.push_str(&sentences(&attempt.notes));
     }
     if !only && let Some(exact) = explanation.exact_usd {
-        text.push_str(&format!("\n{}\n", ui.style().bold().apply_to("All attempts")));
+        text.push_str(&headline(ui, "All attempts"));
         text.push_str(&sum_table(ui, explanation, exact, rounded.map(|(_, cost)| cost)));
     }
     if !explanation.notes.is_empty() {
@@ -88,6 +88,10 @@ fn describe(ui: &Ui, explanation: &Explanation) -> String {
         text.push_str(&sentences(&explanation.notes));
     }
     text
+}
+
+fn headline(ui: &Ui, text: &str) -> String {
+    format!("\n{}\n", ui.style().bold().apply_to(printable(text)))
 }
 
 /// Whether rounding to nano-dollars changes it.

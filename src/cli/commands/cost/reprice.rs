@@ -128,30 +128,30 @@ fn table(ui: &Ui, report: &RepriceReport) -> String {
         .map(|row| cells(format!("{}/{}", row.target.provider, row.target.model), &row.sums))
         .collect();
     rows.push(cells("Total".to_owned(), total));
-    let mut text = table::render(ui, &columns, &rows);
-    text.push('\n');
+    [vec![table::render(ui, &columns, &rows), "\n".to_owned()], remarks(report)].concat().concat()
+}
+
+/// What the figures do not say, a line each.
+fn remarks(report: &RepriceReport) -> Vec<String> {
+    let total = &report.total;
+    let mut lines = Vec::new();
     if total.changed > 0 {
-        let from = versions(total.from_versions.iter());
-        text.push_str(&format!(
-            "Prices before: {from}\nPrices now: {}\n",
-            versions(total.to_versions.iter())
-        ));
+        lines.push(format!("Prices before: {}\n", versions(total.from_versions.iter())));
+        lines.push(format!("Prices now: {}\n", versions(total.to_versions.iter())));
     }
     if total.unlisted > 0 {
-        text.push_str(&format!(
-            "Without a price by now, which keep the one they had: {}\n",
-            calls(total.unlisted)
-        ));
+        let keep = calls(total.unlisted);
+        lines.push(format!("Without a price by now, which keep the one they had: {keep}\n"));
     }
     if total.unpriced > 0 {
-        text.push_str(&format!("Of unknown cost still: {}\n", calls(total.unpriced)));
+        lines.push(format!("Of unknown cost still: {}\n", calls(total.unpriced)));
     }
-    text.push_str(match (report.dry_run, total.changed) {
-        (_, 0) => "Nothing changes.\n",
-        (true, _) => "Nothing was written.\n",
-        (false, _) => "",
-    });
-    text
+    match (report.dry_run, total.changed) {
+        (_, 0) => lines.push("Nothing changes.\n".to_owned()),
+        (true, _) => lines.push("Nothing was written.\n".to_owned()),
+        (false, _) => {}
+    }
+    lines
 }
 
 fn versions<'a>(versions: impl Iterator<Item = &'a String>) -> String {
