@@ -98,6 +98,9 @@ impl FromStr for GroupBy {
     }
 }
 
+/// What quarter hours with calls cost, in order.
+pub type Quarters = Vec<(DateTime<Utc>, Money)>;
+
 /// What is asked.
 #[derive(Debug)]
 pub struct CostQuery<Tz> {
@@ -123,7 +126,7 @@ pub struct CostReport {
     pub previous: Option<Sheet>,
     /// What every quarter hour with calls cost, in order.
     #[serde(skip)]
-    pub quarters: Vec<(DateTime<Utc>, Money)>,
+    pub quarters: Quarters,
 }
 
 /// Spend over a period.
@@ -200,7 +203,7 @@ fn sheet<Tz: TimeZone>(
     store: &Reader,
     query: &CostQuery<Tz>,
     span: Span,
-) -> Result<(Sheet, Vec<(DateTime<Utc>, Money)>), StoreError> {
+) -> Result<(Sheet, Quarters), StoreError> {
     let mut groups = Groups { by: &query.by, known: HashMap::new() };
     let mut sums = Sums::of(query);
     if query.by.iter().any(GroupBy::is_in_ledger_alone) {
@@ -209,12 +212,11 @@ fn sheet<Tz: TimeZone>(
     } else {
         let mut numbers = HashMap::new();
         for spend in store.spend(span.from, span.to)? {
-            let number = match numbers.get(&spend.target) {
-                Some(number) => *number,
-                None => {
-                    let number = groups.number(&Account::of_target(spend.target.clone()));
-                    *numbers.entry(spend.target).or_insert(number)
-                }
+            let number = if let Some(number) = numbers.get(&spend.target) {
+                *number
+            } else {
+                let number = groups.number(&Account::of_target(spend.target.clone()));
+                *numbers.entry(spend.target).or_insert(number)
             };
             sums.add(spend.from, number, &spend.spent);
         }
@@ -310,7 +312,7 @@ struct Sums<'a, Tz> {
     /// The number of the time, that of the group, and sums.
     rows: Vec<(usize, usize, Spent)>,
     total: Spent,
-    quarters: Vec<(DateTime<Utc>, Money)>,
+    quarters: Quarters,
 }
 
 impl<'a, Tz: TimeZone> Sums<'a, Tz> {

@@ -263,6 +263,8 @@ mod tests {
             prop_assume!(now.date_naive() == today);
             let span = earlier(first, today, shift, &now).unwrap();
             let last = shift.back(today).unwrap();
+            // Samoa went without 30 December 2011.
+            prop_assume!(day_start(&zone, last) < day_start(&zone, last + Days::new(1)));
             prop_assert_eq!(span.from, day_start(&zone, shift.back(first).unwrap()));
             prop_assert!(span.to > day_start(&zone, last));
             prop_assert!(span.to <= day_start(&zone, last + Days::new(1)));

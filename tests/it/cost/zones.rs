@@ -1,6 +1,6 @@
 //! Days and hours of named zones, of the system's and of UTC.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{cost, dollar, home};
 use crate::support::{TestEnv, assert_run};
@@ -101,8 +101,8 @@ fn the_heading_names_the_zone() {
     env.write_config("");
     assert_eq!(heading(&[]), "Spend on 2026-03-01 (UTC+05:30)");
     // A project may say so, whoever wrote it.
-    env.write("llmops.yaml", "time_zone: Pacific/Chatham\n");
-    assert_eq!(heading(&[]), "Spend on 2026-03-01 (Pacific/Chatham)");
+    env.write("llmops.yaml", "time_zone: America/St_Johns\n");
+    assert_eq!(heading(&[]), "Spend on 2026-03-01 (America/St_Johns)");
 }
 
 #[test]
@@ -143,5 +143,4 @@ fn calls_are_listed_in_the_zone_too() {
     };
     assert_eq!(count("Pacific/Kiritimati"), 1);
     assert_eq!(count("UTC"), usize::from(time.to_utc().format("%Y-%m-%d").to_string() == day));
-    assert_eq!(json!(count("Asia/Kolkata") <= 1), json!(true));
 }

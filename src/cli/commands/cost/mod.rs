@@ -19,7 +19,7 @@ use crate::cli::ui::Ui;
 #[command(before_long_help = "Examples:\n  \
     llmops cost\n  \
     llmops cost --since week --by day\n  \
-    llmops cost --since month --by user --by tag:team --compare month\n  \
+    llmops cost --since month --by user --by tag:team\n  \
     llmops cost --since 7d --by day --by model --format csv")]
 pub(in crate::cli) struct CostArgs {
     #[command(flatten)]

@@ -170,9 +170,8 @@ impl View<'_> {
         if let Some(more @ 1..) = models.len().checked_sub(NAMED) {
             text.push_str(&line(format!("  and of {more} more")));
         }
-        let advice = "`llmops cost prices import` brings prices, then `llmops cost reprice` puts them on \
-            these calls.";
-        text + &wrapped(advice, width)
+        // A line a command, so that both can be copied.
+        text + "`llmops cost prices import` brings prices, then\n`llmops cost reprice` puts them on these calls.\n"
     }
 }
 
