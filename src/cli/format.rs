@@ -73,7 +73,8 @@ fn csv_text(records: impl Iterator<Item = Vec<String>>) -> String {
 }
 
 fn field(row: &Value, path: &str) -> String {
-    let value = path.split('.').try_fold(row, |value, name| value.get(name));
+    // A label may have a dot in its name.
+    let value = row.get(path).or_else(|| path.split('.').try_fold(row, |value, name| value.get(name)));
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),

@@ -15,6 +15,7 @@ use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
 use crate::domain::price::Rates;
 use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
+use crate::domain::zone::Zone;
 use crate::ops::material;
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
 use crate::policy::model::Catalog;
@@ -42,6 +43,11 @@ impl Session {
     pub(super) fn of_readable(options: &Options) -> Option<Self> {
         let environment = Environment::of_process();
         Some(Self { config: config::load_readable(options, &environment)?, environment })
+    }
+
+    /// Where days begin, and in which times are shown.
+    pub(super) fn zone(&self) -> Zone {
+        self.config.settings.time_zone
     }
 
     /// What tokens cost.

@@ -13,21 +13,21 @@ const GAP: usize = 2;
 
 /// A column.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
-    name: &'static str,
+pub(super) struct Column<'a> {
+    name: &'a str,
     right: bool,
     whole: bool,
     extra: u8,
 }
 
-impl Column {
+impl<'a> Column<'a> {
     /// Words, to the left.
-    pub(super) const fn text(name: &'static str) -> Self {
+    pub(super) const fn text(name: &'a str) -> Self {
         Self { name, right: false, whole: false, extra: 0 }
     }
 
     /// Numbers, to the right, which are wrapped last.
-    pub(super) const fn number(name: &'static str) -> Self {
+    pub(super) const fn number(name: &'a str) -> Self {
         Self { name, right: true, whole: true, extra: 0 }
     }
 
@@ -43,7 +43,7 @@ impl Column {
 }
 
 /// A table of these rows, ending with a newline.
-pub(super) fn render(ui: &Ui, columns: &[Column], rows: &[Vec<String>]) -> String {
+pub(super) fn render(ui: &Ui, columns: &[Column<'_>], rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for (number, line) in lines(columns, rows, width().map(usize::from)).into_iter().enumerate() {
         // Styled after the widths are settled, so that escapes do not count.
@@ -54,7 +54,7 @@ pub(super) fn render(ui: &Ui, columns: &[Column], rows: &[Vec<String>]) -> Strin
     text
 }
 
-fn lines(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
+fn lines(columns: &[Column<'_>], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
     let naturals: Vec<usize> = (0..columns.len()).map(|at| natural(columns, &rows, at)).collect();
@@ -87,13 +87,13 @@ fn shown(cell: &str) -> String {
 /// one line.
 #[derive(Debug)]
 pub(super) struct Rolling {
-    columns: Vec<(Column, usize)>,
+    columns: Vec<(Column<'static>, usize)>,
 }
 
 impl Rolling {
     /// A table of these columns, as far as they fit.
-    pub(super) fn new(columns: &[(Column, usize)]) -> Self {
-        let (names, widths): (Vec<Column>, Vec<usize>) = columns.iter().copied().unzip();
+    pub(super) fn new(columns: &[(Column<'static>, usize)]) -> Self {
+        let (names, widths): (Vec<Column<'_>>, Vec<usize>) = columns.iter().copied().unzip();
         let shown = fitting(&names, &widths, width().map(usize::from));
         let fits = |at: usize| if shown.contains(&at) { columns[at] } else { (columns[at].0, 0) };
         Self { columns: (0..columns.len()).map(fits).collect() }
@@ -122,13 +122,13 @@ impl Rolling {
 }
 
 /// The width of a column that is not wrapped.
-fn natural(columns: &[Column], rows: &[Vec<String>], at: usize) -> usize {
+fn natural(columns: &[Column<'_>], rows: &[Vec<String>], at: usize) -> usize {
     let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| measure_text_width(cell));
     cells.max().unwrap_or_default().max(measure_text_width(columns[at].name))
 }
 
 /// The columns that are shown.
-fn fitting(columns: &[Column], naturals: &[usize], width: Option<usize>) -> Vec<usize> {
+fn fitting(columns: &[Column<'_>], naturals: &[usize], width: Option<usize>) -> Vec<usize> {
     let mut shown: Vec<usize> = (0..columns.len()).collect();
     let Some(width) = width else { return shown };
     while shown.iter().map(|at| naturals[*at] + GAP).sum::<usize>() > width + GAP {
@@ -142,7 +142,7 @@ fn fitting(columns: &[Column], naturals: &[usize], width: Option<usize>) -> Vec<
 }
 
 /// How wide each column shown is.
-fn shares(columns: &[Column], naturals: &[usize], shown: &[usize], width: Option<usize>) -> Vec<usize> {
+fn shares(columns: &[Column<'_>], naturals: &[usize], shown: &[usize], width: Option<usize>) -> Vec<usize> {
     let widths: Vec<usize> = shown.iter().map(|at| naturals[*at]).collect();
     let Some(width) = width else { return widths };
     let room = (width + GAP).saturating_sub(GAP * shown.len());
@@ -177,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    const COLUMNS: [Column; 5] = [
+    const COLUMNS: [Column<'_>; 5] = [
         Column::text("Call").whole(),
         Column::text("Command").extra(2),
         Column::text("Model"),

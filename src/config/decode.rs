@@ -15,6 +15,8 @@ use serde_json::{Number, Value};
 use super::ConfigError;
 use super::sections::Sections;
 use super::tree::{Key, Node, Place, Tree};
+use super::values::A_ZONE;
+use crate::domain::zone::Zone;
 use crate::policy::model::most_alike;
 
 /// Reads a whole tree.
@@ -68,10 +70,14 @@ impl de::Error for DecodeError {
         Self::new(format!("expected {expected}, found {found}"), hint)
     }
 
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let range = match expected.to_string().as_str() {
-            "u32" => " from 0 to 4294967295",
-            "u64" => ", 0 or more",
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let range = match (expected.to_string().as_str(), found) {
+            (A_ZONE, Unexpected::Str(name)) => {
+                let hint = zone_meant(name).map(|name| format!("did you mean `{name}`?"));
+                return Self::new(format!("expected {A_ZONE}"), hint);
+            }
+            ("u32", _) => " from 0 to 4294967295",
+            ("u64", _) => ", 0 or more",
             _ => "",
         };
         Self::new(format!("expected {}{range}", plainly(&expected.to_string())), None)
@@ -103,6 +109,21 @@ impl de::Error for DecodeError {
 /// The known name that was probably meant.
 fn nearest(name: &str, known: &[&str]) -> Option<String> {
     most_alike(name, known.iter().copied()).into_iter().next()
+}
+
+/// The time zone that was probably meant: often its city alone is written.
+fn zone_meant(name: &str) -> Option<String> {
+    let city = |zone: &str| zone.rsplit('/').next().unwrap_or(zone).to_owned();
+    let written = name.replace(' ', "_");
+    let of_city = |wanted: &str| Zone::names().find(|zone| city(zone).eq_ignore_ascii_case(wanted));
+    if written.contains('/') {
+        let names: Vec<&str> = Zone::names().collect();
+        return nearest(&written, &names);
+    }
+    let cities: Vec<String> = Zone::names().map(city).collect();
+    let alike = || most_alike(&written, cities.iter().map(String::as_str)).into_iter().next();
+    let zone = of_city(&written).or_else(|| of_city(&alike()?));
+    zone.map(str::to_owned)
 }
 
 /// The words of Rust's types, in words for people.

@@ -34,6 +34,7 @@ pub use tree::Place;
 pub use trust::Trust;
 
 use crate::domain::settings::{LogSettings, ProviderSettings, SimSettings, StoreSettings, Timeouts};
+use crate::domain::zone::Zone;
 use crate::policy::retry::RetryPolicy;
 use decode::decode;
 use providers::{assemble, variable_of};
@@ -53,6 +54,8 @@ const PROJECT_FILE: &str = "llmops.yaml";
 pub struct Settings {
     /// The model when nobody names one.
     pub model: Option<String>,
+    /// Where days begin, and in which times are shown.
+    pub time_zone: Zone,
     /// Built-in and configured providers, in the order in which a default is looked for.
     pub providers: Vec<ProviderSettings>,
     /// Named templates.
@@ -259,6 +262,7 @@ fn settings(tree: &Node, environment: &Environment) -> Result<Settings, ConfigEr
     let store = sections.store;
     Ok(Settings {
         model: sections.model,
+        time_zone: sections.time_zone.map(|name| name.0).unwrap_or_default(),
         providers: assemble(sections.providers, environment, locate).map_err(wrong)?,
         templates: sections.templates.0.into_iter().collect(),
         sim: sections.sim.into_settings().map_err(wrong)?,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Wrong;
 use super::providers::ProviderSection;
 use super::sim::SimSection;
-use super::values::{Age, Limit, Ordered, Size, Span};
+use super::values::{Age, Limit, Ordered, Size, Span, ZoneName};
 use crate::domain::settings::{Bodies, LogFormat, Synchronous, Timeouts};
 use crate::policy::retry::RetryPolicy;
 
@@ -20,6 +20,8 @@ use crate::policy::retry::RetryPolicy;
 pub(super) struct Sections {
     /// The model when neither -m nor the request names one: NAME or PROVIDER/NAME.
     pub(super) model: Option<String>,
+    /// Where days begin, and in which times are shown: UTC or a name such as Europe/Berlin.
+    pub(super) time_zone: Option<ZoneName>,
     /// Who answers: the built-in providers, and endpoints of your own.
     pub(super) providers: Ordered<ProviderSection>,
     /// Named templates for -t NAME: Jinja over --var and `prompt`.

@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::domain::zone::Zone;
 use crate::policy::period::age;
 
 /// A text; a number is read as what it looks like.
@@ -113,6 +114,21 @@ impl<'de> Deserialize<'de> for Age {
         let time = seconds.map(Duration::from_secs).filter(|time| *time <= LONGEST);
         time.map(Self)
             .ok_or_else(|| de::Error::custom("expected days, weeks or years such as 90d, 12w or 1y"))
+    }
+}
+
+/// A time zone by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+pub(super) struct ZoneName(#[schemars(with = "String")] pub(super) Zone);
+
+/// What is said of a text that is none. The decoder knows these words, and adds the name that was meant.
+pub(super) const A_ZONE: &str = "a time zone: UTC or a name such as Europe/Berlin";
+
+impl<'de> Deserialize<'de> for ZoneName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Plain::deserialize(deserializer)?.0;
+        let zone = name.parse().map(Self);
+        zone.map_err(|_| de::Error::invalid_value(de::Unexpected::Str(&name), &A_ZONE))
     }
 }
 

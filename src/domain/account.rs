@@ -33,6 +33,11 @@ impl Account {
             tags: call.tags.clone(),
         }
     }
+
+    /// An account of which only the model is known.
+    pub fn of_target(target: Target) -> Self {
+        Self { target, origin: None, status: None, user: None, tags: BTreeMap::new() }
+    }
 }
 
 /// Sums over calls.

@@ -16,3 +16,4 @@ pub mod settings;
 pub mod text;
 pub mod usage;
 mod words;
+pub mod zone;

@@ -1,44 +1,164 @@
-//! What was spent: the store's rollup, grouped by days and models.
+//! What was spent: the store's rollups, grouped by whatever was asked for, beside an earlier period.
 
-use std::collections::BTreeMap;
-use std::ops::AddAssign;
+use std::collections::{BTreeMap, HashMap};
+use std::mem::take;
+use std::str::FromStr;
 
-use chrono::{DateTime, FixedOffset, NaiveDate, Offset, TimeZone, Utc};
+use chrono::{DateTime, FixedOffset, Offset, TimeZone, Utc};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::domain::account::Spent;
-use crate::policy::period::day_start;
-use crate::store::{Reader, Spend, StoreError};
+use crate::domain::account::{Account, Spent};
+use crate::domain::money::Money;
+use crate::policy::period::Span;
+use crate::store::{Reader, StoreError};
 
 /// What rows are grouped by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupBy {
     /// Days of the time zone.
     Day,
+    /// Hours that its clocks show.
+    Hour,
     /// Models, told apart by their providers.
     Model,
+    /// Providers.
+    Provider,
+    /// Whom calls were for.
+    User,
+    /// The values of a label.
+    Tag(String),
+    /// The commands that made the calls.
+    Command,
+    /// How calls ended.
+    Status,
+}
+
+impl GroupBy {
+    /// The words for groups; `K` is a label's name.
+    pub const WORDS: [&str; 8] = ["day", "hour", "model", "provider", "user", "tag:K", "command", "status"];
+
+    /// The fields of a row that name its group.
+    pub fn fields(&self) -> Vec<String> {
+        let word = match self {
+            Self::Day => "day",
+            Self::Hour => "hour",
+            Self::Model => return vec!["model".to_owned(), "provider".to_owned()],
+            Self::Provider => "provider",
+            Self::User => "user",
+            Self::Tag(key) => return vec![format!("tag:{key}")],
+            Self::Command => "command",
+            Self::Status => "status",
+        };
+        vec![word.to_owned()]
+    }
+
+    /// Whether it is a group of times.
+    pub fn is_time(&self) -> bool {
+        matches!(self, Self::Day | Self::Hour)
+    }
+
+    /// Whether the rollup by model, which is the smaller one, does not know it.
+    fn is_in_ledger_alone(&self) -> bool {
+        matches!(self, Self::User | Self::Tag(_) | Self::Command | Self::Status)
+    }
+
+    /// The values of its fields for an account; those of times are the same for all.
+    fn values(&self, account: &Account) -> Vec<Option<String>> {
+        let target = &account.target;
+        match self {
+            Self::Day | Self::Hour => vec![None],
+            Self::Model => vec![Some(target.model.to_string()), Some(target.provider.to_string())],
+            Self::Provider => vec![Some(target.provider.to_string())],
+            Self::User => vec![account.user.clone()],
+            Self::Tag(key) => vec![account.tags.get(key).cloned()],
+            Self::Command => vec![account.origin.map(|origin| origin.to_string())],
+            Self::Status => vec![account.status.map(|status| status.to_string())],
+        }
+    }
+}
+
+impl FromStr for GroupBy {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Ok(match word {
+            "day" => Self::Day,
+            "hour" => Self::Hour,
+            "model" => Self::Model,
+            "provider" => Self::Provider,
+            "user" => Self::User,
+            "command" => Self::Command,
+            "status" => Self::Status,
+            _ => match word.strip_prefix("tag:") {
+                Some(key) if !key.is_empty() => Self::Tag(key.to_owned()),
+                _ => return Err(()),
+            },
+        })
+    }
+}
+
+/// What quarter hours with calls cost, in order.
+pub type Quarters = Vec<(DateTime<Utc>, Money)>;
+
+/// What is asked.
+#[derive(Debug)]
+pub struct CostQuery<Tz> {
+    /// Whose days and hours are meant.
+    pub zone: Tz,
+    /// The period.
+    pub span: Span,
+    /// What it is compared with.
+    pub previous: Option<Span>,
+    /// The groups, each once.
+    pub by: Vec<GroupBy>,
+}
+
+/// Spend over a period, and over the one it is compared with.
+#[derive(Debug, Serialize)]
+pub struct CostReport {
+    /// The period itself.
+    #[serde(flatten)]
+    pub sheet: Sheet,
+    /// Which models have calls without a cost, most calls first.
+    pub unpriced_models: Vec<UnpricedModel>,
+    /// What the period is compared with.
+    pub previous: Option<Sheet>,
+    /// What every quarter hour with calls cost, in order.
+    #[serde(skip)]
+    pub quarters: Quarters,
 }
 
 /// Spend over a period.
 #[derive(Debug, Serialize)]
-pub struct CostReport {
+pub struct Sheet {
     /// The first moment that counts.
     pub from: DateTime<FixedOffset>,
     /// The first moment that no longer does.
     pub to: DateTime<FixedOffset>,
-    /// The groups, in order: days as they came, models by what they cost.
+    /// The groups: times as they came, within them what cost most first.
     pub rows: Vec<CostRow>,
     /// All of them together.
     #[serde(serialize_with = "serialize_spent")]
     pub total: Spent,
 }
 
+/// A model with calls whose cost is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnpricedModel {
+    /// Its name.
+    pub model: String,
+    /// Its provider.
+    pub provider: String,
+    /// How many such calls.
+    pub unpriced_calls: u64,
+}
+
 /// One group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CostRow {
-    /// What the group has in common, by name.
-    pub group: Vec<(&'static str, String)>,
+    /// What the group has in common, by the name of the field; nothing for calls that have no such thing.
+    pub group: Vec<(String, Option<String>)>,
     /// Its sums.
     pub sums: Spent,
 }
@@ -69,42 +189,189 @@ impl Serialize for CostRow {
     }
 }
 
-/// The spend of the days `first..=last` of `zone`.
-pub fn report<Tz: TimeZone>(
+/// The report that was asked for.
+pub fn report<Tz: TimeZone>(store: &Reader, query: &CostQuery<Tz>) -> Result<CostReport, StoreError> {
+    let (sheet, quarters) = sheet(store, query, query.span)?;
+    let previous = query.previous.map(|span| Ok(self::sheet(store, query, span)?.0)).transpose()?;
+    let unpriced_models =
+        if sheet.total.unpriced_calls == 0 { Vec::new() } else { unpriced(store, query.span)? };
+    Ok(CostReport { sheet, unpriced_models, previous, quarters })
+}
+
+/// Sums over a period, and what its quarter hours cost.
+fn sheet<Tz: TimeZone>(
     store: &Reader,
-    zone: &Tz,
-    first: NaiveDate,
-    last: NaiveDate,
-    by: &[GroupBy],
-) -> Result<CostReport, StoreError> {
-    let from = day_start(zone, first);
-    let to = day_start(zone, last.succ_opt().unwrap_or(last));
-    let mut groups: BTreeMap<Vec<(&'static str, String)>, Spent> = BTreeMap::new();
-    let mut total = Spent::default();
-    for spend in store.spend(from, to)? {
-        groups.entry(group(&spend, zone, by)).or_default().add_assign(&spend.spent);
-        total += &spend.spent;
+    query: &CostQuery<Tz>,
+    span: Span,
+) -> Result<(Sheet, Quarters), StoreError> {
+    let mut groups = Groups { by: &query.by, known: HashMap::new() };
+    let mut sums = Sums::of(query);
+    if query.by.iter().any(GroupBy::is_in_ledger_alone) {
+        let number = |account: &Account| groups.number(account);
+        store.ledger(span.from, span.to, number, |from, group, spent| sums.add(from, group, spent))?;
+    } else {
+        let mut numbers = HashMap::new();
+        for spend in store.spend(span.from, span.to)? {
+            let number = if let Some(number) = numbers.get(&spend.target) {
+                *number
+            } else {
+                let number = groups.number(&Account::of_target(spend.target.clone()));
+                *numbers.entry(spend.target).or_insert(number)
+            };
+            sums.add(spend.from, number, &spend.spent);
+        }
     }
-    let mut rows: Vec<_> = groups.into_iter().map(|(group, sums)| CostRow { group, sums }).collect();
-    // Within equal days, the dearest model first; `sort_by` keeps the order of what is equal.
-    rows.sort_by(|a, b| day_of(a).cmp(&day_of(b)).then(b.sums.cost.cmp(&a.sums.cost)));
+    sums.turn(Times::default());
+    let quarters = take(&mut sums.quarters);
+    let (rows, total) = (groups.rows(&sums), sums.total);
     let local = |time: DateTime<Utc>| {
-        let offset = zone.offset_from_utc_datetime(&time.naive_utc());
+        let offset = query.zone.offset_from_utc_datetime(&time.naive_utc());
         time.with_timezone(&offset.fix())
     };
-    Ok(CostReport { from: local(from), to: local(to), rows, total })
+    Ok((Sheet { from: local(span.from), to: local(span.to), rows, total }, quarters))
 }
 
-fn group<Tz: TimeZone>(spend: &Spend, zone: &Tz, by: &[GroupBy]) -> Vec<(&'static str, String)> {
-    let names = |by: &GroupBy| match by {
-        GroupBy::Day => vec![("day", spend.from.with_timezone(zone).date_naive().to_string())],
-        GroupBy::Model => {
-            vec![("model", spend.target.model.to_string()), ("provider", spend.target.provider.to_string())]
+/// The models with unpriced calls. The smaller rollup knows them, whatever the groups are.
+fn unpriced(store: &Reader, span: Span) -> Result<Vec<UnpricedModel>, StoreError> {
+    let mut models: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for spend in store.spend(span.from, span.to)? {
+        if spend.spent.unpriced_calls > 0 {
+            let name = (spend.target.provider.to_string(), spend.target.model.to_string());
+            *models.entry(name).or_default() += spend.spent.unpriced_calls;
         }
-    };
-    by.iter().flat_map(names).collect()
+    }
+    let model = |((provider, model), unpriced_calls)| UnpricedModel { model, provider, unpriced_calls };
+    let mut models: Vec<UnpricedModel> = models.into_iter().map(model).collect();
+    models.sort_by_key(|model| std::cmp::Reverse(model.unpriced_calls));
+    Ok(models)
 }
 
-fn day_of(row: &CostRow) -> Option<&str> {
-    row.group.iter().find(|(name, _)| *name == "day").map(|(_, day)| day.as_str())
+/// The groups of accounts, by number: many accounts are of one group.
+struct Groups<'a> {
+    by: &'a [GroupBy],
+    known: HashMap<Vec<Option<String>>, usize>,
+}
+
+impl Groups<'_> {
+    fn number(&mut self, account: &Account) -> usize {
+        let values = self.by.iter().flat_map(|by| by.values(account)).collect();
+        let next = self.known.len();
+        *self.known.entry(values).or_insert(next)
+    }
+
+    /// The rows: in order of time, within one the dearest first, then by name. Who has no name is last.
+    fn rows<Tz>(self, sums: &Sums<'_, Tz>) -> Vec<CostRow> {
+        let mut values: Vec<Vec<Option<String>>> = vec![Vec::new(); self.known.len()];
+        for (group, number) in self.known {
+            values[number] = group;
+        }
+        let mut order: Vec<&(usize, usize, Spent)> = sums.rows.iter().collect();
+        let names = |number: usize| values[number].iter().map(|value| (value.is_none(), value));
+        order.sort_by(|(time, number, spent), (other_time, other_number, other)| {
+            time.cmp(other_time)
+                .then_with(|| other.cost.cmp(&spent.cost))
+                .then_with(|| names(*number).cmp(names(*other_number)))
+        });
+        let fields: Vec<(&GroupBy, String)> =
+            self.by.iter().flat_map(|by| by.fields().into_iter().map(move |field| (by, field))).collect();
+        let row = |(time, number, spent): &(usize, usize, Spent)| {
+            let mut group: Vec<(String, Option<String>)> = Vec::new();
+            for ((by, field), value) in fields.iter().zip(&values[*number]) {
+                let value = match by {
+                    GroupBy::Day => sums.times[*time].day.clone(),
+                    GroupBy::Hour => sums.times[*time].hour.clone(),
+                    _ => value.clone(),
+                };
+                // A model has a provider, too.
+                if !group.iter().any(|(known, _)| known == field) {
+                    group.push((field.clone(), value));
+                }
+            }
+            CostRow { group, sums: *spent }
+        };
+        order.into_iter().map(row).collect()
+    }
+}
+
+/// The day and the hour of a row, as far as they are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Times {
+    day: Option<String>,
+    hour: Option<String>,
+}
+
+/// Sums, as quarter hours go by: what is summed now, and the rows of all times before.
+struct Sums<'a, Tz> {
+    query: &'a CostQuery<Tz>,
+    /// Sums by the number of the group, …
+    current: Vec<Spent>,
+    /// … and the groups that have any.
+    touched: Vec<usize>,
+    now: Times,
+    times: Vec<Times>,
+    /// The number of the time, that of the group, and sums.
+    rows: Vec<(usize, usize, Spent)>,
+    total: Spent,
+    quarters: Quarters,
+}
+
+impl<'a, Tz: TimeZone> Sums<'a, Tz> {
+    fn of(query: &'a CostQuery<Tz>) -> Self {
+        Self {
+            query,
+            current: Vec::new(),
+            touched: Vec::new(),
+            now: Times::default(),
+            times: Vec::new(),
+            rows: Vec::new(),
+            total: Spent::default(),
+            quarters: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, from: DateTime<Utc>, group: usize, spent: &Spent) {
+        if self.quarters.last().is_none_or(|(last, _)| *last != from) {
+            // Once a quarter hour: there may be thousands of accounts in one.
+            let times = self.times_of(from);
+            if times != self.now {
+                self.turn(times);
+            }
+            self.quarters.push((from, Money::ZERO));
+        }
+        if self.current.len() <= group {
+            self.current.resize(group + 1, Spent::default());
+        }
+        let sums = &mut self.current[group];
+        if sums.calls == 0 {
+            self.touched.push(group);
+        }
+        *sums += spent;
+        if let Some((_, cost)) = self.quarters.last_mut() {
+            *cost += spent.cost;
+        }
+    }
+
+    fn times_of(&self, from: DateTime<Utc>) -> Times {
+        let asked = |by: &GroupBy| self.query.by.contains(by);
+        let (day, hour) = (asked(&GroupBy::Day), asked(&GroupBy::Hour));
+        if !day && !hour {
+            return Times::default();
+        }
+        let local = from.with_timezone(&self.query.zone).fixed_offset();
+        Times {
+            day: day.then(|| local.date_naive().to_string()),
+            hour: hour.then(|| local.format("%Y-%m-%dT%H:00:00%:z").to_string()),
+        }
+    }
+
+    /// Another time begins: the sums of the last one are rows.
+    fn turn(&mut self, next: Times) {
+        let time = self.times.len();
+        for group in take(&mut self.touched) {
+            let sums = take(&mut self.current[group]);
+            self.total += &sums;
+            self.rows.push((time, group, sums));
+        }
+        self.times.push(std::mem::replace(&mut self.now, next));
+    }
 }

@@ -44,7 +44,11 @@ fn llmops(env: &TestEnv, args: &[&str]) -> Run {
 /// What a run shows, without what differs from run to run.
 fn text(output: &str) -> String {
     let day = regex::Regex::new(r"\b20\d\d-\d\d-\d\d\b").unwrap();
-    let text = redact(&day.replace_all(output, "20YY-MM-DD"));
+    // How much of today there was to draw, if it is more than an hour, and to compare.
+    let drawn = regex::Regex::new(r"(?m)^by hour .*\n(most: .*\n)?").unwrap();
+    let before = regex::Regex::new(r"(?m)^(Before: no calls) .*(\n  .*)?$").unwrap();
+    let text = before.replace_all(&drawn.replace_all(output, ""), "$1").into_owned();
+    let text = redact(&day.replace_all(&text, "20YY-MM-DD"));
     // Durations make columns as wide as the machine is slow.
     if output.starts_with("Call ") { squeeze(&text) } else { text }
 }

@@ -6,7 +6,6 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::Local;
 use clap::{Arg, Command};
 use clap_complete::engine::ValueCompleter;
 use clap_complete::{ArgValueCompleter, CompletionCandidate, PathCompleter};
@@ -49,7 +48,11 @@ impl Line {
 
     /// The newest calls.
     fn calls(&self) -> Option<Vec<CallSummary>> {
-        let store = Reader::as_it_is(&self.session()?.store_file().ok()?)?;
+        Self::calls_of(&self.session()?)
+    }
+
+    fn calls_of(session: &Session) -> Option<Vec<CallSummary>> {
+        let store = Reader::as_it_is(&session.store_file().ok()?)?;
         let page = store.page(&CallFilter::default(), Page::Before(None), NEWEST).ok()?;
         Some(page.into_iter().map(|stored| stored.call).collect())
     }
@@ -90,7 +93,7 @@ fn source(arg: &Arg) -> Option<Source> {
         ("template", _) => Some(|line, _| Some(templates(&line.session()?))),
         (_, "MODEL") => Some(|line, current| Some(model_names(&line.session()?, current))),
         (_, "PROVIDER") => Some(|line, _| Some(providers(&line.session()?))),
-        (_, "CALL") => Some(|line, _| Some(calls(&line.calls()?))),
+        (_, "CALL") => Some(|line, _| calls(&line.session()?)),
         (_, "KEY") => Some(|line, _| Some(keys(&line.session()?))),
         _ => None,
     }
@@ -134,14 +137,14 @@ fn keys(session: &Session) -> Vec<Value> {
     session.config.shown().into_iter().map(|setting| (setting.key, Some(setting.origin))).collect()
 }
 
-fn calls(newest: &[CallSummary]) -> Vec<Value> {
+fn calls(session: &Session) -> Option<Vec<Value>> {
     let value = |call: &CallSummary| {
-        let time = call.started.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S");
+        let time = call.started.with_timezone(&session.zone()).format("%Y-%m-%d %H:%M:%S");
         let target = &call.target;
         let help = format!("{time} {}/{} {}", target.provider, target.model, call.status);
         (call.id.to_string(), Some(help))
     };
-    newest.iter().map(value).collect()
+    Some(Line::calls_of(session)?.iter().map(value).collect())
 }
 
 fn users(newest: &[CallSummary]) -> Vec<Value> {

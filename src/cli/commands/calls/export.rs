@@ -44,8 +44,9 @@ const MORE: [&str; 5] = ["first_token_ms", "finish_reason", "error", "prompt", "
 const AT_ONCE: usize = 64 << 10;
 
 pub(super) fn run(args: &ExportArgs, global: &GlobalArgs) -> Result<u8, CliError> {
-    let filter = args.filter.filter()?;
-    let reader = Session::new(global)?.reader()?;
+    let session = Session::new(global)?;
+    let filter = args.filter.filter(session.zone())?;
+    let reader = session.reader()?;
     let columns = [&COLUMNS[..], &MORE].concat();
     let mut text = match args.format {
         ExportFormat::Jsonl => String::new(),

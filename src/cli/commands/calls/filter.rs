@@ -1,6 +1,6 @@
 //! Options that say which calls are meant.
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -8,6 +8,7 @@ use crate::cli::args::key_value;
 use crate::cli::error::CliError;
 use crate::domain::call::{Origin, Status};
 use crate::domain::filter::CallFilter;
+use crate::domain::zone::Zone;
 use crate::pipeline::Clock;
 use crate::policy::period::{DayError, first_moment, moment_after};
 
@@ -57,12 +58,13 @@ fn origins() -> impl TypedValueParser<Value = Origin> {
 }
 
 impl FilterArgs {
-    pub(in crate::cli::commands) fn filter(&self) -> Result<CallFilter, CliError> {
-        let now = Clock::system().now().with_timezone(&Local);
-        let moment =
-            |word: &Option<String>, of: fn(&str, &DateTime<Local>) -> Result<DateTime<Utc>, DayError>| {
-                word.as_deref().map(|word| of(word, &now).map_err(|_| no_moment(word))).transpose()
-            };
+    /// What is looked for; days are those of `zone`.
+    pub(in crate::cli::commands) fn filter(&self, zone: Zone) -> Result<CallFilter, CliError> {
+        let now = Clock::system().now().with_timezone(&zone);
+        let moment = |word: &Option<String>,
+                      of: fn(&str, &DateTime<Zone>) -> Result<DateTime<Utc>, DayError>| {
+            word.as_deref().map(|word| of(word, &now).map_err(|_| no_moment(word))).transpose()
+        };
         let (since, before) = (moment(&self.since, first_moment)?, moment(&self.until, moment_after)?);
         if let (Some(from), Some(to), Some(since), Some(until)) = (since, before, &self.since, &self.until)
             && to <= from

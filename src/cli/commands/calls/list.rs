@@ -11,14 +11,17 @@ use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, seconds, thousands};
 use crate::cli::{exit, format};
 use crate::domain::filter::CallFilter;
+use crate::domain::zone::Zone;
 use crate::ops::calls::{CallRow, Pages};
 
 /// How many are listed unless something else is asked for.
 const USUAL: u64 = 20;
 
 pub(super) fn run(args: &CallsArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
-    let filter = args.filter.filter()?;
-    let reader = Session::new(global)?.reader()?;
+    let session = Session::new(global)?;
+    let zone = session.zone();
+    let filter = args.filter.filter(zone)?;
+    let reader = session.reader()?;
     let mut pages = Pages::newest(&reader, &filter, limit(args.last.unwrap_or(USUAL)));
     let mut rows: Vec<CallRow> = Vec::new();
     if args.list.format == ListFormat::Csv {
@@ -37,7 +40,7 @@ pub(super) fn run(args: &CallsArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, 
         ListFormat::Jsonl | ListFormat::Csv => {}
         ListFormat::Json => print(&format::json(&rows))?,
         ListFormat::Table if rows.is_empty() => print(none(&filter))?,
-        ListFormat::Table => print(&list_table(ui, &rows))?,
+        ListFormat::Table => print(&list_table(ui, zone, &rows))?,
     }
     if args.last.is_none() && reader.beyond(&filter, USUAL)?.is_some() {
         ui.note(&format!("these are the newest {USUAL}; --last 0 lists all"));
@@ -50,7 +53,7 @@ pub(super) fn none(filter: &CallFilter) -> &'static str {
     if *filter == CallFilter::default() { "No calls yet.\n" } else { "No such calls.\n" }
 }
 
-fn list_table(ui: &Ui, rows: &[CallRow]) -> String {
+fn list_table(ui: &Ui, zone: Zone, rows: &[CallRow]) -> String {
     let columns = [
         Column::text("Call").whole(),
         Column::text("Time").whole().extra(1),
@@ -65,17 +68,17 @@ fn list_table(ui: &Ui, rows: &[CallRow]) -> String {
     ];
     let ids: Vec<String> = rows.iter().map(|row| row.call_id.to_string()).collect();
     let length = distinct_length(&ids);
-    let cells = |(row, id): (&CallRow, &String)| cells(row, &id[..length]);
+    let cells = |(row, id): (&CallRow, &String)| cells(row, &id[..length], zone);
     let rows: Vec<Vec<String>> = rows.iter().zip(&ids).map(cells).collect();
     table::render(ui, &columns, &rows)
 }
 
 /// A call for people: id, time, command, model, status, attempts, input, output, cost, latency.
-pub(super) fn cells(row: &CallRow, id: &str) -> Vec<String> {
+pub(super) fn cells(row: &CallRow, id: &str, zone: Zone) -> Vec<String> {
     let tokens = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), thousands);
     vec![
         id.to_owned(),
-        local_time(row.time),
+        local_time(row.time, zone),
         row.command.to_string(),
         format!("{}/{}", row.provider, row.model),
         row.status.to_string(),

@@ -10,7 +10,7 @@ mod tail;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 
 use filter::FilterArgs;
@@ -18,6 +18,7 @@ use filter::FilterArgs;
 use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
 use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
+use crate::domain::zone::Zone;
 
 /// List recorded calls, newest first
 #[derive(Debug, Args)]
@@ -91,6 +92,7 @@ fn limit(last: u64) -> u64 {
     if last == 0 { u64::MAX } else { last }
 }
 
-fn local_time(time: DateTime<Utc>) -> String {
-    time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()
+/// A time for people.
+pub(super) fn local_time(time: DateTime<Utc>, zone: Zone) -> String {
+    time.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string()
 }

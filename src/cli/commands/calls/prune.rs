@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::Local;
 use clap::Args;
 
 use super::filter::no_moment;
@@ -38,12 +37,12 @@ pub(super) struct PruneArgs {
 }
 
 pub(super) fn run(args: &PruneArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let now = Clock::system().now().with_timezone(&Local);
+    let session = Session::new(global)?;
+    let now = Clock::system().now().with_timezone(&session.zone());
     let before = first_moment(&args.before, &now).map_err(|_| no_moment(&args.before))?;
     let what = if args.bodies { Prune::Bodies } else { Prune::Calls };
-    let session = Session::new(global)?;
     let count = session.reader()?.prunable(before, what)?;
-    let from = local_time(before);
+    let from = local_time(before, session.zone());
     if args.dry_run {
         print(&format!("Would delete {} that began before {from}.\n", things(count, what)))?;
         return Ok(exit::DONE);

@@ -15,6 +15,7 @@ use crate::cli::{exit, format};
 use crate::domain::call::Kept;
 use crate::domain::event::Completion;
 use crate::domain::text::printable;
+use crate::domain::zone::Zone;
 use crate::ops::calls::{AttemptRow, CallDetail};
 use crate::store::CallLookup;
 
@@ -41,7 +42,8 @@ pub(in crate::cli) enum ShowFormat {
 }
 
 pub(super) fn run(args: &ShowArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
-    let call = match Session::new(global)?.reader()?.call(&args.id)? {
+    let session = Session::new(global)?;
+    let call = match session.reader()?.call(&args.id)? {
         CallLookup::Found(call) => CallDetail::from(*call),
         CallLookup::Missing => return Err(CliError::NoCall(args.id.clone())),
         CallLookup::Ambiguous(ids) => {
@@ -51,15 +53,17 @@ pub(super) fn run(args: &ShowArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, C
     };
     print(&match args.format {
         ShowFormat::Json => format::json(&call),
-        ShowFormat::Text => describe(ui, call),
+        ShowFormat::Text => describe(ui, session.zone(), call),
     })?;
     Ok(exit::DONE)
 }
 
 /// A call for people: facts, attempts, then who said what.
-fn describe(ui: &Ui, detail: CallDetail) -> String {
-    let facts: Vec<String> =
-        facts(&detail).iter().map(|(name, value)| format!("{name:<9} {}\n", printable(value))).collect();
+fn describe(ui: &Ui, zone: Zone, detail: CallDetail) -> String {
+    let facts: Vec<String> = facts(&detail, zone)
+        .iter()
+        .map(|(name, value)| format!("{name:<9} {}\n", printable(value)))
+        .collect();
     let mut text = facts.concat();
     let heading = |name: &str| format!("\n{}\n", ui.style().bold().apply_to(name));
     text.push_str(&heading("Attempts"));
@@ -78,12 +82,12 @@ fn describe(ui: &Ui, detail: CallDetail) -> String {
     text
 }
 
-fn facts(detail: &CallDetail) -> Vec<(&'static str, String)> {
+fn facts(detail: &CallDetail, zone: Zone) -> Vec<(&'static str, String)> {
     let row = &detail.row;
     let ms = |ms: u64| seconds(Duration::from_millis(ms));
     let mut facts = vec![
         ("call", row.call_id.to_string()),
-        ("time", local_time(row.time)),
+        ("time", local_time(row.time, zone)),
         ("command", row.command.to_string()),
         ("model", format!("{}/{}", row.provider, row.model)),
         (

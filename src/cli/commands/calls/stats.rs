@@ -9,6 +9,7 @@ use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, bytes, print, thousands};
 use crate::cli::{exit, format};
+use crate::domain::zone::Zone;
 use crate::store::StoreStats;
 
 /// Show how large the store is, and what takes the room
@@ -24,13 +25,14 @@ pub(super) struct StatsArgs {
 const COLUMNS: [&str; 3] = ["table", "rows", "bytes"];
 
 pub(super) fn run(args: &StatsArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
-    let stats = Session::new(global)?.reader()?.stats()?;
-    print(&format::report(args.list.format, &stats, &COLUMNS, &stats.tables, || describe(ui, &stats)))?;
+    let session = Session::new(global)?;
+    let (zone, stats) = (session.zone(), session.reader()?.stats()?);
+    print(&format::report(args.list.format, &stats, &COLUMNS, &stats.tables, || describe(ui, zone, &stats)))?;
     Ok(exit::DONE)
 }
 
-fn describe(ui: &Ui, stats: &StoreStats) -> String {
-    let time = |time| Option::map_or(time, "-".to_owned(), local_time);
+fn describe(ui: &Ui, zone: Zone, stats: &StoreStats) -> String {
+    let time = |time| Option::map_or(time, "-".to_owned(), |time| local_time(time, zone));
     let facts = [
         ("file", stats.file.clone()),
         ("size", format!("{}, and {} of log", bytes(stats.file_bytes), bytes(stats.log_bytes))),

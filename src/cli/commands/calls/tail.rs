@@ -17,6 +17,7 @@ use crate::cli::ui::{Ui, stdout_is_gone};
 use crate::cli::{exit, format, out, session};
 use crate::domain::call::CallSummary;
 use crate::domain::filter::CallFilter;
+use crate::domain::zone::Zone;
 use crate::ops::calls::{CallRow, Pages};
 use crate::ops::output::Output;
 use crate::store::{Page, Reader, StoreError, Stored};
@@ -51,12 +52,15 @@ pub(super) fn run(args: &TailArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, C
         let hint = "--format jsonl prints each call as it comes";
         return Err(CliError::usage("--format json is for a list that ends, and with -f it does not", hint));
     }
-    let filter = args.filter.filter()?;
+    let session = Session::new(global)?;
+    let zone = session.zone();
+    let filter = args.filter.filter(zone)?;
     let cancel = CancellationToken::new();
-    let view = View { ui, format: args.list.format, out: out::stdout(), table: table(), cancel: &cancel };
+    let view =
+        View { ui, format: args.list.format, out: out::stdout(), table: table(), zone, cancel: &cancel };
     let runtime = session::runtime()?;
     let work = async {
-        let Some(reader) = open(args.follow, global, &cancel).await? else { return Ok(()) };
+        let Some(reader) = open(args.follow, &session, &cancel).await? else { return Ok(()) };
         let seq = show_last(&view, args, &reader, &filter).await?;
         if args.follow { follow(&view, &reader, &filter, seq).await } else { Ok(()) }
     };
@@ -69,10 +73,9 @@ pub(super) fn run(args: &TailArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, C
 /// Opens the store. Whoever follows waits for one to be made; nothing, once nobody waits any more.
 async fn open(
     follow: bool,
-    global: &GlobalArgs,
+    session: &Session,
     cancel: &CancellationToken,
 ) -> Result<Option<Reader>, CliError> {
-    let session = Session::new(global)?;
     if !follow {
         return session.reader().map(Some);
     }
@@ -167,6 +170,7 @@ struct View<'a> {
     format: ListFormat,
     out: Output,
     table: Rolling,
+    zone: Zone,
     cancel: &'a CancellationToken,
 }
 
@@ -190,7 +194,7 @@ impl View<'_> {
     }
 
     fn line(&self, row: &CallRow) -> String {
-        self.table.line(&list::cells(row, &row.call_id.to_string())) + "\n"
+        self.table.line(&list::cells(row, &row.call_id.to_string(), self.zone)) + "\n"
     }
 
     async fn put(&self, text: String) -> Result<(), CliError> {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use chrono::Local;
 use clap::{Args, ValueEnum};
 use console::measure_text_width;
 
 use crate::cli::args::{GlobalArgs, OUTPUT};
+use crate::cli::commands::calls::local_time;
 use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
@@ -15,6 +15,7 @@ use crate::cli::ui::{Ui, print, thousands, width};
 use crate::cli::{exit, format};
 use crate::domain::money::{Exact, Money};
 use crate::domain::text::printable;
+use crate::domain::zone::Zone;
 use crate::ops::explain::{ExplainedAttempt, Explanation, explain};
 use crate::store::CallLookup;
 
@@ -47,7 +48,8 @@ enum ExplainFormat {
 const WIDEST: usize = 100;
 
 pub(super) fn run(args: &ExplainArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let call = match Session::new(global)?.reader()?.call(&args.id)? {
+    let session = Session::new(global)?;
+    let call = match session.reader()?.call(&args.id)? {
         CallLookup::Found(found) => found.call,
         CallLookup::Missing => return Err(CliError::NoCall(args.id.clone())),
         CallLookup::Ambiguous(ids) => {
@@ -55,19 +57,19 @@ pub(super) fn run(args: &ExplainArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Resu
             return Err(CliError::AmbiguousCall { prefix: args.id.clone(), ids: ids.join(", ") });
         }
     };
-    let day = call.summary.started.with_timezone(&Local).date_naive();
-    let explanation = explain(&call, day);
+    let zone = session.zone();
+    let explanation = explain(&call, call.summary.started.with_timezone(&zone).date_naive());
     print(&match args.format {
         ExplainFormat::Json => format::json(&explanation),
-        ExplainFormat::Table => describe(ui, &explanation),
+        ExplainFormat::Table => describe(ui, zone, &explanation),
     })?;
     Ok(exit::DONE)
 }
 
-fn describe(ui: &Ui, explanation: &Explanation) -> String {
+fn describe(ui: &Ui, zone: Zone, explanation: &Explanation) -> String {
     let model = format!("{}/{}", explanation.provider, explanation.model);
     let cost = format!("{} ({})", dollars(explanation.cost_usd), explanation.cost_status);
-    let time = explanation.time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string();
+    let time = local_time(explanation.time, zone);
     let facts = [("call", explanation.call_id.to_string()), ("time", time), ("model", model), ("cost", cost)];
     let facts = facts.map(|(name, value)| format!("{name:<6} {}\n", printable(&value)));
     let mut text = facts.concat();

@@ -1,13 +1,20 @@
 //! `llmops cost`: what was spent, what would be, how a call's cost came about, and prices put on calls anew.
 
+mod chart;
 mod estimate;
 mod explain;
 mod report;
 mod reprice;
+mod sheet;
 
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+
+use estimate::EstimateArgs;
+use explain::ExplainArgs;
+use report::ReportArgs;
+use reprice::RepriceArgs;
 
 use crate::cli::args::GlobalArgs;
 use crate::cli::error::CliError;
@@ -19,20 +26,21 @@ use crate::cli::ui::Ui;
 #[command(before_long_help = "Examples:\n  \
     llmops cost\n  \
     llmops cost --since week --by day\n  \
-    llmops cost explain 01a206d0\n  \
-    llmops cost --since 7d --by day --by model --format csv")]
+    llmops cost --since month --by user --by tag:team\n  \
+    llmops cost --since 7d --by day --by model --format csv\n  \
+    llmops cost explain 01a206d0")]
 pub(in crate::cli) struct CostArgs {
     #[command(subcommand)]
     command: Option<CostCommand>,
     #[command(flatten)]
-    report: report::ReportArgs,
+    report: ReportArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum CostCommand {
-    Explain(explain::ExplainArgs),
-    Estimate(estimate::EstimateArgs),
-    Reprice(reprice::RepriceArgs),
+    Explain(ExplainArgs),
+    Estimate(EstimateArgs),
+    Reprice(RepriceArgs),
 }
 
 pub(in crate::cli) fn run(args: &CostArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {

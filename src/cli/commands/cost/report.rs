@@ -1,23 +1,22 @@
-//! `llmops cost`: what was spent, by day and model.
+//! The report of `llmops cost`: which period, compared with which, by which groups.
 
-use std::sync::Arc;
-
-use chrono::{DateTime, FixedOffset, Local, Utc};
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
-use crate::cli::args::{GlobalArgs, ListArgs};
-use crate::cli::commands::question::dollars;
+use super::sheet::View;
+use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
-use crate::cli::table::{self, Column};
-use crate::cli::ui::{Ui, print, thousands};
+use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
-use crate::domain::account::Spent;
-use crate::ops::cost::{CostReport, GroupBy, report};
+use crate::domain::zone::Zone;
+use crate::ops::cost::{CostQuery, GroupBy, report};
 use crate::pipeline::Clock;
-use crate::policy::period::first_day;
+use crate::policy::model::most_alike;
+use crate::policy::period::{Shift, Span, day_start, earlier, first_day};
 
-/// Which spend, and how it is grouped.
+/// What is summed, and how.
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// The first day: a date, today, yesterday, week (from Monday), month, 7d (seven days with today)
@@ -26,123 +25,134 @@ pub(super) struct ReportArgs {
     /// The last day, which is included
     #[arg(long, value_name = "DAY", default_value = "today")]
     until: String,
-    /// What to group by; may be given twice
-    #[arg(long, value_name = "GROUP")]
-    by: Vec<CostGroup>,
+    /// What to group by; may be given several times
+    #[arg(
+        long,
+        value_name = "GROUP",
+        value_parser = GroupParser,
+        hide_possible_values = true,
+        long_help = "What to group by: day, hour, model, provider, user, tag:K (the values of the label K), \
+            command, status; may be given several times [default: model]"
+    )]
+    by: Vec<GroupBy>,
+    /// What to compare with: the period before, or the same days a week, a month or a year before
+    #[arg(
+        long,
+        value_name = "PERIOD",
+        default_value = "before",
+        long_help = "What to compare with; a period that is not over yet is compared with as much of the other"
+    )]
+    compare: Compare,
+    /// Days and hours of UTC, whatever the time zone is
+    #[arg(long)]
+    utc: bool,
     #[command(flatten)]
     list: ListArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum CostGroup {
-    /// Days, local time
-    Day,
-    /// Models
-    Model,
+enum Compare {
+    /// As many days just before; of `week` and `month` the same days of the last one
+    Before,
+    /// The same period a week before
+    Week,
+    /// The same period a month before
+    Month,
+    /// The same period a year before
+    Year,
+    /// Nothing
+    None,
 }
 
-pub(super) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let now: DateTime<Utc> = Clock::system().now();
-    let today = now.with_timezone(&Local).date_naive();
+impl Compare {
+    fn shift(self, since: &str, first: chrono::NaiveDate, last: chrono::NaiveDate) -> Option<Shift> {
+        match self {
+            Self::Before => Some(Shift::before(since, first, last)),
+            Self::Week => Some(Shift::Days(7)),
+            Self::Month => Some(Shift::Months(1)),
+            Self::Year => Some(Shift::Months(12)),
+            Self::None => None,
+        }
+    }
+}
+
+/// Reads a group. Some have a name of the user's in them, so that no list has them all.
+#[derive(Debug, Clone)]
+struct GroupParser;
+
+impl TypedValueParser for GroupParser {
+    type Value = GroupBy;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<GroupBy, clap::Error> {
+        let word = value.to_string_lossy();
+        word.parse().map_err(|()| {
+            let meant = most_alike(&word, GroupBy::WORDS.into_iter()).into_iter().next();
+            let meant = meant.map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
+            let values = GroupBy::WORDS.join(", ");
+            let text = format!(
+                "invalid value '{word}' for '--by <GROUP>'\n\n  tip: {meant}possible values: {values}\n"
+            );
+            clap::Error::raw(ErrorKind::InvalidValue, text).with_cmd(command)
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(GroupBy::WORDS.into_iter().map(PossibleValue::new)))
+    }
+}
+
+pub(super) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
+    let session = Session::new(global)?;
+    let zone = if args.utc { Zone::Utc } else { session.zone() };
+    let now = Clock::system().now().with_timezone(&zone);
+    let today = now.date_naive();
     let (first, last) = (first_day(&args.since, today)?, first_day(&args.until, today)?);
     if last < first {
         let message = format!("--until {last} is before --since {first}");
         return Err(CliError::usage(message, "the last day cannot be before the first"));
     }
-    let by = groups(&args.by);
-    let report = report(&Session::new(global)?.reader()?, &Local, first, last, &by)?;
-    let names: Vec<&str> = by.iter().flat_map(|by| column_names(*by)).copied().collect();
+    // Rows alone are not compared.
+    let compares = matches!(args.list.format, ListFormat::Table | ListFormat::Json);
+    let shift = args.compare.shift(&args.since, first, last).filter(|_| compares);
+    let query = CostQuery {
+        zone,
+        span: Span { from: day_start(&zone, first), to: day_start(&zone, last.succ_opt().unwrap_or(last)) },
+        previous: shift.and_then(|shift| earlier(first, last, shift, &now)),
+        by: groups(&args.by),
+    };
+    let report = report(&session.reader()?, &query)?;
+    let names = names(&query.by);
     let sums =
         ["calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "unpriced_calls"];
-    let columns = [names, sums.to_vec()].concat();
-    print(&format::report(args.list.format, &report, &columns, &report.rows, || table(ui, &report, &by)))?;
+    let columns: Vec<&str> = names.iter().map(String::as_str).chain(sums).collect();
+    let view = View { ui, report: &report, by: &query.by, zone, now: now.to_utc() };
+    print(&format::report(args.list.format, &report, &columns, &report.sheet.rows, || view.describe()))?;
     Ok(exit::DONE)
 }
 
 /// The groups asked for, each once; by model if none is.
-fn groups(asked: &[CostGroup]) -> Vec<GroupBy> {
+fn groups(asked: &[GroupBy]) -> Vec<GroupBy> {
     let mut by = Vec::new();
     for group in asked {
-        let group = match group {
-            CostGroup::Day => GroupBy::Day,
-            CostGroup::Model => GroupBy::Model,
-        };
-        if !by.contains(&group) {
-            by.push(group);
+        if !by.contains(group) {
+            by.push(group.clone());
         }
     }
     if by.is_empty() { vec![GroupBy::Model] } else { by }
 }
 
-fn column_names(by: GroupBy) -> &'static [&'static str] {
-    match by {
-        GroupBy::Day => &["day"],
-        GroupBy::Model => &["model", "provider"],
+/// The fields of all groups, each once.
+fn names(by: &[GroupBy]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in by.iter().flat_map(GroupBy::fields) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
     }
-}
-
-fn table(ui: &Ui, report: &CostReport, by: &[GroupBy]) -> String {
-    if report.total.calls == 0 {
-        return format!("No calls {}.\n", period(report.from, report.to));
-    }
-    let mut columns: Vec<Column> = by
-        .iter()
-        .map(|by| match by {
-            GroupBy::Day => Column::text("Day").whole(),
-            GroupBy::Model => Column::text("Model"),
-        })
-        .collect();
-    columns.extend([
-        Column::number("Calls"),
-        Column::number("Input").extra(1),
-        Column::number("Cached").extra(4),
-        Column::number("Output").extra(2),
-        Column::number("Cost"),
-        Column::number("Share").extra(3),
-    ]);
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    for row in &report.rows {
-        let value =
-            |name: &str| row.group.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
-        let groups = by.iter().map(|by| match by {
-            GroupBy::Day => value("day").to_owned(),
-            GroupBy::Model => format!("{}/{}", value("provider"), value("model")),
-        });
-        rows.push(groups.chain(cells(&row.sums, &report.total)).collect());
-    }
-    let blanks = std::iter::repeat_n(String::new(), by.len() - 1);
-    let labels = std::iter::once("Total".to_owned()).chain(blanks);
-    rows.push(labels.chain(cells(&report.total, &report.total)).collect());
-    let unpriced = match report.total.unpriced_calls {
-        0 => String::new(),
-        count => format!("\nUnpriced calls, whose cost is not in these sums: {}\n", thousands(count)),
-    };
-    let table = table::render(ui, &columns, &rows);
-    format!("Spend {}\n\n{table}{unpriced}", period(report.from, report.to))
-}
-
-fn cells(sums: &Spent, total: &Spent) -> Vec<String> {
-    let share = match (sums.known_cost(), total.cost.nanos()) {
-        (Some(cost), 1..) => format!("{:.1} %", cost.dollars() / total.cost.dollars() * 100.0),
-        _ => "-".to_owned(),
-    };
-    vec![
-        thousands(sums.calls),
-        thousands(sums.input_tokens),
-        thousands(sums.cached_input_tokens),
-        thousands(sums.output_tokens),
-        dollars(sums.known_cost()),
-        share,
-    ]
-}
-
-/// `on 2026-11-23 (UTC+00:00)`, `from 2026-11-01 to 2026-11-23 (…)`
-fn period(from: DateTime<FixedOffset>, to: DateTime<FixedOffset>) -> String {
-    let (first, last) = (from.date_naive(), (to - chrono::TimeDelta::seconds(1)).date_naive());
-    let zone = from.offset();
-    if first == last {
-        format!("on {first} (UTC{zone})")
-    } else {
-        format!("from {first} to {last} (UTC{zone})")
-    }
+    names
 }

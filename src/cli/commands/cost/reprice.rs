@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, FixedOffset, Local, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 
 use crate::cli::args::{GlobalArgs, ListArgs};
@@ -55,13 +55,16 @@ const COLUMNS: [&str; 12] = [
 ];
 
 pub(super) fn run(args: &RepriceArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let filter = args.filter.filter()?;
+    let session = Session::new(global)?;
+    let zone = session.zone();
+    let filter = args.filter.filter(zone)?;
     let now = Clock::system().now();
     let Some(from) = filter.since else {
         return Err(CliError::usage("--since is missing", "say from which day on calls are meant"));
     };
-    let period = (local(from), local(filter.before.unwrap_or(now).min(now + TimeDelta::milliseconds(1))));
-    let session = Session::new(global)?;
+    let to = filter.before.unwrap_or(now).min(now + TimeDelta::milliseconds(1));
+    let local = |time: DateTime<Utc>| time.with_timezone(&zone).fixed_offset();
+    let period = (local(from), local(to));
     let (reader, prices) = (session.reader()?, session.prices());
     let path = session.store_file()?;
     let asks = !global.yes && can_ask();
@@ -79,10 +82,6 @@ pub(super) fn run(args: &RepriceArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Resu
     drop(reader);
     let mut repricer = Repricer::open(&path, session::patience(ui))?;
     show(args, ui, &reprice_calls(&mut repricer, &prices, &filter, period)?)
-}
-
-fn local(time: DateTime<Utc>) -> DateTime<FixedOffset> {
-    time.with_timezone(&Local).fixed_offset()
 }
 
 fn question(sums: &RepriceSums) -> String {

@@ -2,6 +2,11 @@
 //! zones whose days do not begin when UTC's do, and whose days are not all 24
 //! hours long.
 
+mod compare;
+mod groups;
+mod terminal;
+mod zones;
+
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
@@ -296,8 +301,10 @@ fn the_end_of_time_is_a_day_too() {
 #[test]
 fn groups_that_do_not_exist_are_refused() {
     let env = TestEnv::new();
-    for args in [&["--by", "moon"], &["--format", "xml"]] {
+    for args in [&["--by", "moon"], &["--by", "tag:"], &["--by", "flag:x"], &["--format", "xml"]] {
         let output = cost(&env, args).run().expect_status(2);
         assert!(output.stderr.contains(args[1]) && output.stderr.contains("possible values"), "{output}");
     }
+    let output = cost(&env, &["--by", "comand"]).run().expect_status(2);
+    assert!(output.stderr.contains("did you mean `command`?"), "{output}");
 }
