@@ -300,7 +300,7 @@ mod tests {
     fn call(attempts: Vec<Attempt>) -> Call {
         let started: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
         let summary = CallSummary {
-            id: CallId::at(started),
+            id: CallId(uuid::Uuid::nil()),
             started,
             origin: Origin::Chat,
             target: target(),

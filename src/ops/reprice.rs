@@ -194,6 +194,7 @@ mod tests {
     use std::path::Path;
 
     use chrono::{TimeDelta, Utc};
+    use uuid::Uuid;
 
     use super::*;
     use crate::domain::call::{Call, CallId, Cost, Origin, Status};
@@ -205,6 +206,11 @@ mod tests {
 
     fn now() -> DateTime<Utc> {
         "2026-11-23T12:00:00Z".parse().unwrap()
+    }
+
+    /// The ids that the program makes never go back in time, and neither do those of other tests.
+    fn id_at(time: DateTime<Utc>) -> CallId {
+        CallId(Uuid::from_u128(u128::try_from(time.timestamp_millis()).unwrap() << 80))
     }
 
     /// A table with these prices of input.
@@ -232,7 +238,7 @@ mod tests {
             charge: Some(charge),
         };
         let summary = CallSummary {
-            id: CallId::at(started),
+            id: id_at(started),
             started,
             origin: Origin::Chat,
             target,
