@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
+use super::parts::filled;
 use crate::domain::money::Rate;
 use crate::domain::name::ModelName;
 use crate::domain::price::{Doubt, Rates};
@@ -165,8 +166,10 @@ fn service(reported: Option<&str>) -> Service {
     }
 }
 
-/// The rates of a service tier for a large request: `service × tier / base`, class by class.
+/// The rates of a service tier for a large request: `service × tier / base`, class by class. A class that a
+/// table leaves out counts as what it falls back to; one that the service leaves out stays so.
 fn scale(service: &Rates, base: &Rates, tier: &Rates) -> Rates {
+    let (base, tier) = (filled(base), filled(tier));
     let ratio = |rate: Rate, base: Rate, tier: Rate| match base.picos() {
         0 => rate,
         divisor => {
@@ -174,9 +177,10 @@ fn scale(service: &Rates, base: &Rates, tier: &Rates) -> Rates {
             Rate::from_picos(u64::try_from(scaled).unwrap_or(u64::MAX))
         }
     };
-    let maybe = |class: fn(&Rates) -> Option<Rate>| match (class(service), class(base), class(tier)) {
-        (Some(rate), Some(base), Some(tier)) => Some(ratio(rate, base, tier)),
-        (rate, _, _) => rate,
+    let maybe = |class: fn(&Rates) -> Option<Rate>| {
+        let scaled =
+            |rate| class(&base).zip(class(&tier)).map_or(rate, |(base, tier)| ratio(rate, base, tier));
+        class(service).map(scaled)
     };
     Rates {
         input: ratio(service.input, base.input, tier.input),
@@ -244,6 +248,14 @@ mod tests {
         assert_eq!(terms(&tiered(), 10, Some("batch")), None);
         assert_eq!(terms(&tiered(), 10, Some("scale")), Some((rates(2_000, 200, 10_000), unheard.clone())));
         assert_eq!(terms(&tiered(), 1_001, Some("scale")), Some((rates(4_000, 400, 15_000), unheard)));
+    }
+
+    #[test]
+    fn a_class_that_the_tier_leaves_out_is_billed_there_as_what_it_falls_back_to() {
+        let mut price = tiered();
+        price.tiers[0].rates.cached_input = None;
+        // 100 × 4000 / 200: what the tier bills for cached input is its rate for input
+        assert_eq!(terms(&price, 1_001, Some("flex")), Some((rates(2_000, 2_000, 7_500), vec![])));
     }
 
     #[test]

@@ -50,28 +50,39 @@ impl Classes {
     }
 }
 
+/// Rates in which every absent one is what it falls back to, but for output, which may have no price.
+pub(super) fn filled(rates: &Rates) -> Rates {
+    let cached_input = rates.cached_input.unwrap_or(rates.input);
+    let cache_write = rates.cache_write.unwrap_or(rates.input);
+    Rates {
+        input: rates.input,
+        cached_input: Some(cached_input),
+        cache_write: Some(cache_write),
+        cache_write_1h: Some(rates.cache_write_1h.unwrap_or(cache_write)),
+        output: rates.output,
+        input_audio: Some(rates.input_audio.unwrap_or(rates.input)),
+        cached_input_audio: Some(rates.cached_input_audio.or(rates.input_audio).unwrap_or(cached_input)),
+        output_audio: rates.output_audio.or(rates.output),
+    }
+}
+
 /// The parts of a cost, those without tokens included. Nothing if output was used that has no price.
 pub fn parts(rates: &Rates, usage: &Usage) -> Option<[Part; 8]> {
     let classes = Classes::of(usage);
-    let cached = rates.cached_input.unwrap_or(rates.input);
-    let cache_write = rates.cache_write.unwrap_or(rates.input);
-    let input_audio = rates.input_audio.unwrap_or(rates.input);
-    let cached_audio = rates.cached_input_audio.or(rates.input_audio).unwrap_or(cached);
-    let output = match rates.output {
-        Some(rate) => rate,
-        None if usage.output_tokens == 0 => Rate::FREE,
-        None => return None,
-    };
-    let part = |class, tokens, rate| Part { class, tokens, rate };
+    if rates.output.is_none() && usage.output_tokens > 0 {
+        return None;
+    }
+    let filled = filled(rates);
+    let part = |class, tokens, rate: Option<Rate>| Part { class, tokens, rate: rate.unwrap_or(Rate::FREE) };
     Some([
-        part("input", classes.input, rates.input),
-        part("cached input", classes.cached, cached),
-        part("cache write", classes.cache_write, cache_write),
-        part("cache write 1h", classes.cache_write_1h, rates.cache_write_1h.unwrap_or(cache_write)),
-        part("output", classes.output, output),
-        part("audio input", classes.input_audio, input_audio),
-        part("cached audio input", classes.cached_audio, cached_audio),
-        part("audio output", classes.output_audio, rates.output_audio.unwrap_or(output)),
+        part("input", classes.input, Some(rates.input)),
+        part("cached input", classes.cached, filled.cached_input),
+        part("cache write", classes.cache_write, filled.cache_write),
+        part("cache write 1h", classes.cache_write_1h, filled.cache_write_1h),
+        part("output", classes.output, filled.output),
+        part("audio input", classes.input_audio, filled.input_audio),
+        part("cached audio input", classes.cached_audio, filled.cached_input_audio),
+        part("audio output", classes.output_audio, filled.output_audio),
     ])
 }
 

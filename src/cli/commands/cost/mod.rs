@@ -22,7 +22,6 @@ use crate::cli::ui::Ui;
 
 /// Show what was spent
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 #[command(before_long_help = "Examples:\n  \
     llmops cost\n  \
     llmops cost --since week --by day\n  \
