@@ -27,7 +27,7 @@ use crate::store::Repricer;
 #[command(mut_arg("since", |since| since.required(true)))]
 #[command(before_long_help = "Examples:\n  \
     llmops cost reprice --since 30d --dry-run\n  \
-    llmops cost reprice --since month --model gpt-5.4-nano --yes")]
+    llmops cost reprice --since 7d --model gpt-5.4-nano --yes")]
 pub(super) struct RepriceArgs {
     /// Show what would change, and write nothing
     #[arg(long)]
