@@ -14,6 +14,7 @@ use crate::cli::session::Session;
 use crate::config::Options;
 use crate::domain::call::CallSummary;
 use crate::domain::filter::CallFilter;
+use crate::ops::cost::GroupBy;
 use crate::ops::models::models;
 use crate::pipeline::Clock;
 use crate::store::{Page, Reader};
@@ -93,6 +94,7 @@ fn source(arg: &Arg) -> Option<Source> {
         ("template", _) => Some(|line, _| Some(templates(&line.session()?))),
         (_, "MODEL") => Some(|line, current| Some(model_names(&line.session()?, current))),
         (_, "PROVIDER") => Some(|line, _| Some(providers(&line.session()?))),
+        (_, "GROUP") => Some(|line, _| Some(groups(&line.calls().unwrap_or_default()))),
         (_, "CALL") => Some(|line, _| calls(&line.session()?)),
         (_, "KEY") => Some(|line, _| Some(keys(&line.session()?))),
         _ => None,
@@ -145,6 +147,14 @@ fn calls(session: &Session) -> Option<Vec<Value>> {
         (call.id.to_string(), Some(help))
     };
     Some(Line::calls_of(session)?.iter().map(value).collect())
+}
+
+/// What costs are grouped by, with the labels that there are in place of any.
+fn groups(newest: &[CallSummary]) -> Vec<Value> {
+    let words = GroupBy::WORDS.iter().filter(|word| !word.contains(':')).map(|word| (*word).to_owned());
+    let labels: BTreeSet<String> =
+        newest.iter().flat_map(|call| call.tags.keys()).map(|key| format!("tag:{key}")).collect();
+    words.chain(labels).map(|group| (group, None)).collect()
 }
 
 fn users(newest: &[CallSummary]) -> Vec<Value> {

@@ -158,3 +158,16 @@ fn calls_of_now_are_summed_by_user_and_label() {
     let row = ["user", "tag:team", "command", "status", "calls"].map(|field| row[field].clone());
     assert_eq!(row, [json!("ann"), json!("red"), json!("chat"), json!("ok"), json!(1)]);
 }
+
+#[test]
+fn groups_are_offered_with_the_labels_there_are() {
+    let env = TestEnv::new();
+    let call = ["chat", "-m", "sim/echo", "--tag", "team=red", "hi"];
+    let _ = env.llmops(call).run().expect_status(0);
+    let offered = |word: &str| {
+        let line = ["--", "llmops", "cost", "--by", word];
+        env.llmops(line).env("LLMOPS_COMPLETE", "fish").run().expect_status(0).stdout
+    };
+    assert_eq!(offered("tag"), "tag:team\n");
+    assert_eq!(offered("d"), "day\n");
+}
