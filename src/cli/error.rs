@@ -198,6 +198,11 @@ fn config_hint(error: &ConfigError) -> Option<String> {
         ConfigError::Untrusted { changed: true, .. } => {
             Some("the file has changed since it was trusted: read it, then `llmops config trust`".into())
         }
+        ConfigError::Prices { .. } => Some(
+            "import them again with `llmops cost prices import FILE --replace`, or go back to the built-in ones \
+             with `llmops cost prices reset`"
+                .into(),
+        ),
         ConfigError::NoHome(_) => Some("set HOME, or name the files with --config and --db".into()),
         ConfigError::Read { .. } | ConfigError::Write { .. } => None,
     }

@@ -50,9 +50,15 @@ impl Session {
         self.config.settings.time_zone
     }
 
-    /// What tokens cost.
-    pub(super) fn prices(&self) -> PriceBook {
-        price_book(&self.config.settings.sim)
+    /// What tokens cost: the built-in table, what the user has imported over it, and the simulator's own.
+    pub(super) fn prices(&self) -> Result<PriceBook, CliError> {
+        Ok(price_book(config::prices(&self.environment)?, &self.config.settings.sim))
+    }
+
+    /// The same for who cannot be told that the imported ones are damaged.
+    pub(super) fn readable_prices(&self) -> PriceBook {
+        let prices = config::prices(&self.environment).unwrap_or_else(|_| config::embedded_prices());
+        price_book(prices, &self.config.settings.sim)
     }
 
     /// Which models there are.
@@ -144,7 +150,7 @@ pub(super) fn pipeline(
     let store = if record { Some(session.writer(ui)?) } else { None };
     let default_model = session.default_model().map(|(model, _)| model);
     let logs = if call.dry_run { Vec::new() } else { log::logs(&session.config.settings.log, global, ui)? };
-    let prices = session.prices();
+    let prices = session.prices()?;
     let catalog = session.catalog(&prices);
     let settings = session.config.settings;
     let (mut retry, mut timeouts) = (settings.retry, settings.timeouts);
@@ -170,9 +176,8 @@ pub(super) fn patience(ui: &Arc<Ui>) -> Patience {
     patience
 }
 
-/// The embedded table, with the simulator's own prices, and nothing to pay where nobody bills.
-fn price_book(sim: &SimSettings) -> PriceBook {
-    let mut prices = config::embedded_prices();
+/// A table with the simulator's own prices, and nothing to pay where nobody bills.
+fn price_book(mut prices: PriceBook, sim: &SimSettings) -> PriceBook {
     prices.make_free("ollama".into());
     prices.make_free("sim".into());
     for (name, model) in &sim.models {
@@ -191,7 +196,11 @@ fn catalog(settings: &Settings, prices: &PriceBook) -> Catalog {
         catalog.add_provider(provider.name.clone());
     }
     for (provider, model, price) in prices.models() {
-        catalog.add_model(provider, model.clone());
+        if price.imported.as_ref().is_none_or(|imported| imported.replaces) {
+            catalog.add_model(provider, model.clone());
+        } else {
+            catalog.add_reserve(provider, model.clone());
+        }
         price.aliases.iter().for_each(|alias| catalog.add_alias(provider, alias.clone()));
     }
     let own = settings.sim.models.keys().map(String::as_str);

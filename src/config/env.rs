@@ -48,6 +48,11 @@ impl Environment {
         self.home("DATA", ".local/share").map(|home| home.join("llmops/llmops.db"))
     }
 
+    /// The user's own prices, whether or not there are any.
+    pub fn prices_file(&self) -> Result<PathBuf, ConfigError> {
+        self.home("DATA", ".local/share").map(|home| home.join("llmops/prices.json"))
+    }
+
     /// Which projects' files are trusted.
     pub(super) fn trust_file(&self) -> Result<PathBuf, ConfigError> {
         self.home("DATA", ".local/share").map(|home| home.join("llmops/trusted"))

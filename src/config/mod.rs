@@ -28,7 +28,7 @@ use std::sync::LazyLock;
 pub use env::Environment;
 pub use file::{ConfigFile, Review};
 pub use init::{Choice, file_for, preview, without_files};
-pub use prices::embedded_prices;
+pub use prices::{Import, Kept, Skipped, embedded_prices, keep_prices, prices, read_prices, reset_prices};
 pub use show::{Setting, schema};
 pub use tree::Place;
 pub use trust::Trust;
@@ -127,6 +127,14 @@ pub enum ConfigError {
         key: String,
         /// Whether it was trusted before it changed.
         changed: bool,
+    },
+    /// What was kept of imported prices is damaged, or from a newer version.
+    #[error("the imported prices in {} cannot be used: {reason}", path.display())]
+    Prices {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// There is no home directory to look in.
     #[error("no home directory: neither XDG_{0}_HOME nor HOME is set")]

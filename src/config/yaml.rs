@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Number;
-use serde_yaml::{Localizer, Location, Options, Spanned, UserMessageFormatter};
+use serde_yaml::{DuplicateKeyPolicy, Localizer, Location, Options, Spanned, UserMessageFormatter};
 
 use super::tree::{Key, Node, Place, Tree};
 
@@ -31,7 +31,23 @@ impl YamlError {
 
 /// Reads a file's text strictly. Errors quote nothing of it but names, since values may be keys.
 pub(super) fn parse(text: &str, path: &Arc<Path>) -> Result<Node, YamlError> {
-    let options: Options = serde_yaml::options! { strict_booleans: true, with_snippet: false };
+    read(text, path, serde_yaml::options! { strict_booleans: true, with_snippet: false })
+}
+
+/// The same for a large file, such as a list of all prices there are. A key that is there twice is for the
+/// reader to refuse, who can name both places.
+pub(super) fn parse_large(text: &str, path: &Arc<Path>) -> Result<Node, YamlError> {
+    let budget = serde_yaml::budget! { max_events: 20_000_000, max_nodes: 10_000_000, max_total_scalar_bytes: 1 << 28 };
+    let options = serde_yaml::options! {
+        strict_booleans: true,
+        with_snippet: false,
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        budget: budget,
+    };
+    read(text, path, options)
+}
+
+fn read(text: &str, path: &Arc<Path>, options: Options) -> Result<Node, YamlError> {
     let parsed: Result<Spanned<Plain>, _> = serde_yaml::from_str_with_options(text, options);
     match parsed {
         Ok(spanned) => Ok(node_of(spanned, path)),
@@ -146,7 +162,8 @@ impl Localizer for WithoutPlace {
 
 /// The parser's words for programmers, in words for people.
 fn plainly(said: &str) -> String {
-    const WORDS: [(&str, &str); 8] = [
+    const WORDS: [(&str, &str); 9] = [
+        ("unclosed bracket", "the bracket that begins here is never closed: the file may be cut off"),
         ("YAML document too large", "too large or too complex, perhaps by its aliases"),
         ("while parsing a block mapping", "a key is expected here: the indentation does not fit"),
         ("only single YAML document", "a second document, where one is expected"),

@@ -135,6 +135,15 @@ pub struct RateError {
     reason: &'static str,
 }
 
+impl RateError {
+    /// Whether it is a price, but one that nobody asks.
+    pub fn is_too_much(&self) -> bool {
+        self.reason == TOO_MUCH
+    }
+}
+
+const TOO_MUCH: &str = "more than a million dollars per million tokens";
+
 impl Rate {
     /// Free of charge, and known to be.
     pub const FREE: Self = Self(0);
@@ -174,9 +183,53 @@ impl FromStr for Rate {
         }
         match micro_dollars(whole, fraction.trim_end_matches('0')) {
             Some(picos) if picos <= MAX_RATE => Ok(Self(picos)),
-            _ => Err(fail("more than a million dollars per million tokens")),
+            _ => Err(fail(TOO_MUCH)),
         }
     }
+}
+
+impl Rate {
+    /// Reads a price as machines write it (`2.5e-06`, `0.15`), in a unit that is 10 to the power of `power`
+    /// pico-dollars a token. Digits beyond a pico-dollar are the noise of somebody's floats
+    /// (`2.6249999999999998e-07`): they are rounded, halves up.
+    pub fn from_decimal(text: &str, power: i32) -> Result<Self, RateError> {
+        let fail = |reason| RateError { text: text.to_owned(), reason };
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        if text.starts_with('-') {
+            return Err(fail("a price cannot be negative"));
+        }
+        let digits = format!("{whole}{fraction}");
+        let exponent: Option<i32> = exponent.parse().ok().filter(|exponent: &i32| exponent.abs() < 400);
+        let (Some(exponent), false, true) =
+            (exponent, whole.is_empty(), digits.len() < 400 && digits.bytes().all(|b| b.is_ascii_digit()))
+        else {
+            return Err(fail("expected a number"));
+        };
+        let digits = digits.trim_start_matches('0');
+        let Ok(places) = i32::try_from(fraction.len()) else { return Err(fail("expected a number")) };
+        match shifted(digits, exponent + power - places) {
+            Some(picos) if picos <= MAX_RATE && (picos > 0 || digits.is_empty()) => Ok(Self(picos)),
+            Some(0) => Err(fail("less than a millionth of a dollar per million tokens")),
+            _ => Err(fail(TOO_MUCH)),
+        }
+    }
+}
+
+/// These digits with the point moved by so many places, rounded to a whole number, halves up. Nothing where
+/// that is too large.
+fn shifted(digits: &str, places: i32) -> Option<u64> {
+    let moved = usize::try_from(places.unsigned_abs()).ok()?;
+    if digits.is_empty() {
+        return Some(0);
+    }
+    if places >= 0 {
+        return format!("{digits}{}", "0".repeat(moved)).parse().ok();
+    }
+    let Some(kept) = digits.len().checked_sub(moved) else { return Some(0) };
+    let (whole, rest) = digits.split_at(kept);
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    whole.checked_add(u64::from(rest.as_bytes().first().is_some_and(|digit| *digit >= b'5')))
 }
 
 /// `whole.fraction` times a million; the fraction has at most six digits.
@@ -241,6 +294,28 @@ mod tests {
     }
 
     #[test]
+    fn prices_of_machines_are_exact_decimals() {
+        for (text, power, picos) in [
+            ("1.5e-7", 12, 150_000),
+            ("2.6249999999999998e-07", 12, 262_500),
+            ("0.0000025", 12, 2_500_000),
+            ("1e-06", 12, 1_000_000),
+            ("0", 12, 0),
+            ("0.0", 6, 0),
+            ("0.003625", 6, 3_625),
+            ("1E2", 6, 100_000_000),
+            ("10.0", 6, 10_000_000),
+        ] {
+            assert_eq!(Rate::from_decimal(text, power), Ok(Rate(picos)), "{text}");
+        }
+        for bad in
+            ["", "-1", "1e", "1e999", ".", "e5", "x", "1.2.3", "1e-13", "1000001", "99999999999999999999"]
+        {
+            assert!(Rate::from_decimal(bad, 6).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn amounts_round_half_up_once() {
         assert_eq!(Money::from_picos(499), Money::ZERO);
         assert_eq!(Money::from_picos(500), Money::from_nanos(1));
@@ -280,6 +355,13 @@ mod tests {
         #[test]
         fn no_text_panics(text in ".*") {
             let _ = text.parse::<Rate>();
+            let _ = Rate::from_decimal(&text, 12);
+        }
+
+        #[test]
+        fn a_float_of_a_price_gives_it_back(picos in 0..1_000_000_000_000_u64) {
+            let shown = serde_json::to_string(&(picos as f64 / 1e12)).unwrap();
+            prop_assert_eq!(Rate::from_decimal(&shown, 12), Ok(Rate(picos)));
         }
     }
 }

@@ -111,3 +111,41 @@ pub struct Charge {
     /// What was applied; nothing where the table had no price.
     pub price: Option<Arc<Price>>,
 }
+
+words! {
+    /// Whose format a file of prices has.
+    PriceFormat {
+        /// LiteLLM's `model_prices_and_context_window.json`.
+        Litellm = "litellm",
+        /// `prices/data.json` of genai-prices.
+        Genai = "genai-prices",
+        /// `api.json` of models.dev.
+        ModelsDev = "models.dev",
+        /// This program's own.
+        Own = "yaml",
+    }
+}
+
+words! {
+    /// Why something in a file of prices was not taken.
+    NotTaken {
+        /// Its provider is none of those that can be called.
+        Provider = "unknown_provider",
+        /// It is there to explain the format.
+        Placeholder = "placeholder",
+        /// No price is given.
+        NoPrice = "no_price",
+        /// It is priced by the image.
+        PerImage = "per_image",
+        /// It is priced by the second.
+        PerSecond = "per_second",
+        /// It is priced by the character.
+        PerCharacter = "per_character",
+        /// It is priced by the page.
+        PerPage = "per_page",
+        /// It is priced by the request.
+        PerRequest = "per_request",
+        /// The model is there under another name, too, which counts.
+        Twice = "listed_twice",
+    }
+}

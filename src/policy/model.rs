@@ -12,6 +12,8 @@ pub struct Catalog {
     models: BTreeMap<ProviderName, BTreeSet<ModelName>>,
     aliases: BTreeMap<ProviderName, BTreeSet<ModelName>>,
     complete: BTreeSet<ProviderName>,
+    /// Models that do not take a bare name from others.
+    reserve: BTreeSet<Target>,
 }
 
 /// Who sells what others make: a name without a provider is theirs only if it is nobody else's.
@@ -56,6 +58,13 @@ impl Catalog {
         if self.models.contains_key(provider) {
             self.aliases.entry(provider.clone()).or_default().insert(alias);
         }
+    }
+
+    /// Adds a model whose bare name means another provider's, if another lists it: what a user imports must
+    /// not make ambiguous what was not.
+    pub fn add_reserve(&mut self, provider: &ProviderName, model: ModelName) {
+        self.reserve.insert(Target { provider: provider.clone(), model: model.clone() });
+        self.add_model(provider, model);
     }
 
     /// Says that a provider has the models it lists and no others.
@@ -117,10 +126,10 @@ impl Catalog {
     fn listing(&self, model: &str) -> Vec<Target> {
         let model = ModelName::from(model);
         let listing = self.models.iter().filter(|(_, models)| models.contains(&model));
-        let targets = listing
-            .map(|(provider, _)| Target { provider: provider.clone(), model: model.clone() })
-            .collect();
-        makers(targets, |target: &Target| &target.provider)
+        let target = |provider: &ProviderName| Target { provider: provider.clone(), model: model.clone() };
+        let (reserve, first): (Vec<Target>, Vec<Target>) =
+            listing.map(|(provider, _)| target(provider)).partition(|target| self.reserve.contains(target));
+        makers(if first.is_empty() { reserve } else { first }, |target: &Target| &target.provider)
     }
 
     /// The models that a provider is known to have.
@@ -174,6 +183,18 @@ fn best(mut scored: Vec<(f64, String)>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_reserve_takes_no_name_from_others() {
+        let mut catalog = catalog();
+        for (provider, model) in [("groq", "gpt-5"), ("groq", "new"), ("ollama", "new")] {
+            catalog.add_reserve(&provider.into(), model.into());
+        }
+        let resolved = |name: &str| catalog.resolve(name).map(|target| target.to_string());
+        assert_eq!(resolved("gpt-5").as_deref(), Ok("openai/gpt-5"));
+        assert_eq!(resolved("groq/gpt-5").as_deref(), Ok("groq/gpt-5"));
+        assert!(matches!(resolved("new"), Err(ModelError::Ambiguous { .. })));
+    }
 
     fn catalog() -> Catalog {
         let mut catalog = Catalog::default();

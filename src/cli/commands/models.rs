@@ -50,7 +50,7 @@ const COLUMNS: [&str; 9] = [
 
 pub(in crate::cli) fn run(args: &ModelsArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let session = Session::new(global)?;
-    let (prices, providers) = (session.prices(), &session.config.settings.providers);
+    let (prices, providers) = (session.prices()?, &session.config.settings.providers);
     let catalog = session.catalog(&prices);
     let default = session.default_model();
     // One that is configured and unknown is told where it is used.

@@ -111,7 +111,7 @@ fn matching(values: Option<Vec<Value>>, current: &OsStr) -> Vec<CompletionCandid
 
 /// Those that can be called come first. A provider is named unless the word at the cursor begins otherwise.
 fn model_names(session: &Session, current: &OsStr) -> Vec<Value> {
-    let prices = session.prices();
+    let prices = session.readable_prices();
     let catalog = session.catalog(&prices);
     let mut rows = models(&session.config.settings.providers, &catalog, &prices, None, Clock::system().now());
     rows.sort_by_key(|row| !row.key_present);

@@ -23,7 +23,7 @@ use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::price::{Charge, Doubt, Known, Price, Rates};
 
 pub use again::reprice;
-pub use model::{ModelPrice, Terms, Tier, Window};
+pub use model::{Imported, ModelPrice, Terms, Tier, Window};
 pub use names::{Form, forms};
 pub use parts::{Part, SoundDoubt, cost, parts, picos, sound_doubts};
 
@@ -62,6 +62,26 @@ impl PriceBook {
             self.aliases.entry(provider.clone()).or_default().insert(alias.clone(), model.clone());
         }
         self.models.entry(provider).or_default().insert(model, price);
+    }
+
+    /// Lays a user's own price over the table: it replaces what is listed of the model, other names and all.
+    /// What it does not say of the model's limits is taken from there.
+    pub fn lay_over(&mut self, provider: ProviderName, model: ModelName, mut price: ModelPrice) {
+        let models = self.models.entry(provider.clone()).or_default();
+        let aliases = self.aliases.entry(provider.clone()).or_default();
+        let below = models.get(&model).or_else(|| models.get(aliases.get(&model)?));
+        price.context_window = price.context_window.or(below.and_then(|below| below.context_window));
+        price.max_output_tokens = price.max_output_tokens.or(below.and_then(|below| below.max_output_tokens));
+        if let Some(imported) = &mut price.imported {
+            imported.replaces = below.is_some();
+        }
+        aliases.retain(|_, of| *of != model);
+        for alias in &price.aliases {
+            if models.get(alias).is_some_and(|listed| listed.imported.is_none()) {
+                models.remove(alias);
+            }
+        }
+        self.insert(provider, model, price);
     }
 
     /// Says that whatever of a provider's is not listed costs nothing (it runs on the user's machine).

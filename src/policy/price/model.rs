@@ -31,7 +31,8 @@ pub struct Window {
 }
 
 impl Window {
-    fn covers(&self, time: NaiveTime) -> bool {
+    /// Whether a time of day lies within.
+    pub fn covers(&self, time: NaiveTime) -> bool {
         if self.from <= self.to {
             self.from <= time && time < self.to
         } else {
@@ -63,6 +64,19 @@ pub struct ModelPrice {
     pub context_window: Option<u64>,
     /// Tokens that fit in an answer.
     pub max_output_tokens: Option<u64>,
+    /// Where the user has it from; nothing for the built-in table's.
+    pub imported: Option<Imported>,
+}
+
+/// A user's own price, and how they came by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The file's name.
+    pub file: String,
+    /// The day (UTC) on which it was read.
+    pub on: NaiveDate,
+    /// Whether the built-in table lists the model, too.
+    pub replaces: bool,
 }
 
 /// The rates of one request, and what chose them: see [`crate::domain::price::Price`].

@@ -56,6 +56,35 @@ fn a_name_finds_its_price() {
     assert_eq!(found("nobody/gpt-4o"), None);
 }
 
+#[test]
+fn a_price_of_ones_own_replaces_the_listed_one() {
+    let mut book = book();
+    let below = ModelPrice { context_window: Some(9), max_output_tokens: Some(8), ..ModelPrice::default() };
+    book.insert("openai".into(), "gpt-5".into(), below);
+    let own = |input: u64, aliases: &[&str]| ModelPrice {
+        version: "mine".into(),
+        base: rates(input, input),
+        aliases: aliases.iter().map(|&alias| alias.into()).collect(),
+        max_output_tokens: Some(7),
+        ..ModelPrice::default()
+    };
+    book.lay_over("openai".into(), "gpt-4o".into(), own(10, &["gpt-4o-2024-05-13"]));
+    book.lay_over("openai".into(), "gpt-5".into(), own(11, &[]));
+    book.lay_over("mine".into(), "own".into(), own(12, &[]));
+    let found = |name: &str| {
+        let quote = book.quote(&target(name), 1, None, noon()).unwrap();
+        (quote.rates.input.picos(), quote.version, quote.doubts)
+    };
+    let exact = |input| (input, "mine".to_owned(), vec![]);
+    assert_eq!(found("openai/gpt-4o"), exact(10));
+    assert_eq!(found("openai/gpt-4o-2024-05-13"), exact(10), "its alias hides what was listed so");
+    assert_eq!(found("openai/gpt-4o-2024-08-06").2, [Doubt::Version], "the old alias is gone");
+    assert_eq!(found("mine/own"), exact(12));
+    let five = target("openai/gpt-5");
+    let five = book.find(&five).unwrap().price;
+    assert_eq!((five.context_window, five.max_output_tokens), (Some(9), Some(7)));
+}
+
 /// An attempt of which this is known.
 fn attempt(name: &str, usage: Option<(Usage, Known)>, failure: Option<FailureKind>) -> Attempt {
     let mut charge = usage.map(|(usage, known)| Charge { usage, known, service_tier: None, price: None });

@@ -65,7 +65,7 @@ pub(super) fn run(args: &RepriceArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Resu
     let to = filter.before.unwrap_or(now).min(now + TimeDelta::milliseconds(1));
     let local = |time: DateTime<Utc>| time.with_timezone(&zone).fixed_offset();
     let period = (local(from), local(to));
-    let (reader, prices) = (session.reader()?, session.prices());
+    let (reader, prices) = (session.reader()?, session.prices()?);
     let path = session.store_file()?;
     let asks = !global.yes && can_ask();
     // Where there is no store there is nothing to write.
