@@ -8,4 +8,5 @@ pub mod cost;
 pub mod material;
 pub mod models;
 pub mod output;
+pub mod prices;
 pub mod quote;

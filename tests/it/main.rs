@@ -18,6 +18,7 @@ mod help;
 mod hostile;
 mod logs;
 mod path;
+mod prices;
 mod readme;
 mod shell;
 mod store;

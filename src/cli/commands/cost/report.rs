@@ -1,12 +1,12 @@
-//! `llmops cost`: what was spent.
+//! `llmops cost` by itself: what was spent.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, Local, Utc};
 use clap::{Args, ValueEnum};
 
-use super::question::dollars;
 use crate::cli::args::{GlobalArgs, ListArgs};
+use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
@@ -17,13 +17,8 @@ use crate::ops::cost::{CostReport, GroupBy, report};
 use crate::pipeline::Clock;
 use crate::policy::period::first_day;
 
-/// Show what was spent
 #[derive(Debug, Args)]
-#[command(before_long_help = "Examples:\n  \
-    llmops cost\n  \
-    llmops cost --since week --by day\n  \
-    llmops cost --since 7d --by day --by model --format csv")]
-pub(in crate::cli) struct CostArgs {
+pub(in crate::cli) struct ReportArgs {
     /// The first day: a date, today, yesterday, week (from Monday), month, 7d (seven days with today)
     #[arg(long, value_name = "DAY", default_value = "today")]
     pub(in crate::cli) since: String,
@@ -45,7 +40,7 @@ pub(in crate::cli) enum CostGroup {
     Model,
 }
 
-pub(in crate::cli) fn run(args: &CostArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+pub(in crate::cli) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let now: DateTime<Utc> = Clock::system().now();
     let today = now.with_timezone(&Local).date_naive();
     let (first, last) = (first_day(&args.since, today)?, first_day(&args.until, today)?);
