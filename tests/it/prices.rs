@@ -107,7 +107,7 @@ fn lists_of_every_format_are_imported() {
             "litellm.json",
             [("gpt-4o", 2.5), ("gemini/gemini-2.5-pro", 1.25), ("groq/openai/gpt-oss-20b", 0.075)],
         ),
-        ("genai-prices.json", [("gpt-4o", 2.5), ("deepseek-v4-pro", 0.66), ("gemini-3.8-flash", 0.75)]),
+        ("genai-prices.json", [("gpt-4o", 2.5), ("deepseek-v4-pro", 0.66), ("gemini-2.5-pro", 1.25)]),
         ("models-dev.json", [("grok-4.5", 2.0), ("gpt-5.5", 5.0), ("gemini-2.5-flash", 0.3)]),
         ("own.yaml", [("gpt-5.6-luna", 0.18), ("inhouse/house-7b", 0.02), ("openai/luna", 0.18)]),
     ] {
@@ -115,10 +115,8 @@ fn lists_of_every_format_are_imported() {
         reports.push(undated(&import(&env, &list(file), &[]).expect_status(0)));
         for (model, input) in expected {
             let detail = price(&env, model);
-            let mut found = detail["input_usd_per_mtok"].as_f64().unwrap();
-            if model.ends_with("house-7b") {
-                found = detail["base"]["input"].as_f64().unwrap();
-            }
+            // What is in force depends on the hour.
+            let found = detail["base"]["input"].as_f64().unwrap();
             assert!((found - input).abs() < f64::EPSILON, "{file}: {model}: {found}");
             assert_eq!(detail["source"], file, "{model}");
         }
@@ -193,7 +191,7 @@ fn what_is_kept_is_for_its_owner_only() {
     assert_eq!(mode(&kept(&env)), 0o600);
     assert_eq!(mode(kept(&env).parent().unwrap()), 0o700);
     let names: Vec<String> = env.files_below("data").into_iter().map(|(name, _)| name).collect();
-    assert!(!names.iter().any(|name| name.ends_with(".new")), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains(".new")), "{names:?}");
 }
 
 #[test]
@@ -292,4 +290,17 @@ fn a_bare_name_means_what_it_meant_before() {
     let _ = import(&env, "mine.yaml", &[]).expect_status(0);
     assert_eq!(price(&env, "gpt-5.6-luna")["provider"], "openai");
     assert_eq!(price(&env, "groq/gpt-5.6-luna")["source"], "mine.yaml");
+}
+
+#[test]
+fn at_a_terminal_prices_are_forgotten_only_after_a_yes() {
+    let env = TestEnv::new();
+    let _ = import(&env, &list("own.yaml"), &[]).expect_status(0);
+    for (answer, source) in [("n", "own.yaml"), ("y", "built-in")] {
+        let mut terminal = prices(&env, &["reset"]).on_terminal(80);
+        terminal.wait_for("Forget all imported prices?");
+        terminal.type_text(answer);
+        let _ = terminal.wait().expect_status(0);
+        assert_eq!(price(&env, "gpt-5.6-luna")["source"], source);
+    }
 }
