@@ -9,7 +9,7 @@
 //! | 1 | [`policy`] | pure decisions: prices, retries, model names, tokens, templates, schemas, masks, days |
 //! | 2 | [`store`] | the SQLite store; all SQL |
 //! | 2 | [`provider`] | who answers: OpenAI-compatible endpoints and the simulator; all HTTP |
-//! | 2 | [`config`] | settings from files and the environment; all YAML; the price table |
+//! | 2 | [`config`] | settings from files and the environment; all YAML; the price table, and lists of prices to import |
 //! | 2 | [`telemetry`] | a line of log for every call |
 //! | 3 | [`pipeline`] | the one path of every call |
 //! | 4 | [`ops`] | what the commands do; each returns a report. Answers leave through `ops::output` |

@@ -45,6 +45,9 @@ pub(super) enum CliError {
     /// A batch that ended early for a reason of its own.
     #[error("{0}")]
     Batch(BatchError),
+    /// More is wrong with a file than was told.
+    #[error("and {0} more")]
+    MoreMistakes(usize),
     /// There is a config file already.
     #[error("the config file {} exists", .0.display())]
     ConfigExists(PathBuf),
@@ -115,6 +118,7 @@ impl CliError {
             | Self::LineModel { .. }
             | Self::Day(_)
             | Self::ConfigExists(_)
+            | Self::MoreMistakes(_)
             | Self::Material(_)
             | Self::Template(_)
             | Self::OutExists(_)
@@ -165,6 +169,7 @@ impl CliError {
             Self::NoCall(_) => Some("`llmops calls` lists the newest".into()),
             Self::AmbiguousCall { .. } => Some("give more of the id".into()),
             Self::Write { .. }
+            | Self::MoreMistakes(_)
             | Self::Out { .. }
             | Self::Batch(BatchError::Output(_))
             | Self::Call(CallError::Lost)

@@ -162,7 +162,8 @@ impl Localizer for WithoutPlace {
 
 /// The parser's words for programmers, in words for people.
 fn plainly(said: &str) -> String {
-    const WORDS: [(&str, &str); 9] = [
+    const WORDS: [(&str, &str); 10] = [
+        ("unclosed quote", "the quote that begins here is never closed: the file may be cut off"),
         ("unclosed bracket", "the bracket that begins here is never closed: the file may be cut off"),
         ("YAML document too large", "too large or too complex, perhaps by its aliases"),
         ("while parsing a block mapping", "a key is expected here: the indentation does not fit"),

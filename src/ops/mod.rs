@@ -9,5 +9,6 @@ pub mod explain;
 pub mod material;
 pub mod models;
 pub mod output;
+pub mod prices;
 pub mod quote;
 pub mod reprice;

@@ -80,6 +80,6 @@ fn row(
 }
 
 /// USD for a million tokens: a rate is in pico-dollars a token.
-fn per_million(rate: Rate) -> f64 {
+pub(super) fn per_million(rate: Rate) -> f64 {
     rate.picos() as f64 / 1e6
 }

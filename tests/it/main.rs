@@ -20,6 +20,7 @@ mod help;
 mod hostile;
 mod logs;
 mod path;
+mod prices;
 mod readme;
 mod reprice;
 mod shell;

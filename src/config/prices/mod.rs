@@ -37,9 +37,7 @@ pub fn embedded_prices() -> PriceBook {
 /// has replaced.
 pub fn prices(environment: &Environment) -> Result<PriceBook, ConfigError> {
     let mut book = embedded_prices();
-    for (target, price) in table::own(environment)? {
-        book.lay_over(target.provider, target.model, price);
-    }
+    book.lay_over(table::own(environment)?);
     Ok(book)
 }
 

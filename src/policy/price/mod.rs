@@ -64,24 +64,39 @@ impl PriceBook {
         self.models.entry(provider).or_default().insert(model, price);
     }
 
-    /// Lays a user's own price over the table: it replaces what is listed of the model, other names and all.
-    /// What it does not say of the model's limits is taken from there.
-    pub fn lay_over(&mut self, provider: ProviderName, model: ModelName, mut price: ModelPrice) {
-        let models = self.models.entry(provider.clone()).or_default();
-        let aliases = self.aliases.entry(provider.clone()).or_default();
-        let below = models.get(&model).or_else(|| models.get(aliases.get(&model)?));
-        price.context_window = price.context_window.or(below.and_then(|below| below.context_window));
-        price.max_output_tokens = price.max_output_tokens.or(below.and_then(|below| below.max_output_tokens));
-        if let Some(imported) = &mut price.imported {
-            imported.replaces = below.is_some();
-        }
-        aliases.retain(|_, of| *of != model);
-        for alias in &price.aliases {
-            if models.get(alias).is_some_and(|listed| listed.imported.is_none()) {
-                models.remove(alias);
+    /// Lays a user's own prices over the table: each replaces what is listed of its model, other names and
+    /// all. What they do not say of the models' limits is taken from there.
+    pub fn lay_over(&mut self, own: impl IntoIterator<Item = (Target, ModelPrice)>) {
+        // All are compared with what lies below before any of it is gone.
+        let compared = own.into_iter().map(|(target, mut price)| {
+            let below = self.named(&target);
+            price.context_window = price.context_window.or(below.and_then(|below| below.context_window));
+            price.max_output_tokens =
+                price.max_output_tokens.or(below.and_then(|below| below.max_output_tokens));
+            if let Some(imported) = &mut price.imported {
+                imported.replaces = below.is_some();
+            }
+            (target, price)
+        });
+        let own: Vec<(Target, ModelPrice)> = compared.collect();
+        for (target, price) in &own {
+            if let Some(models) = self.models.get_mut(&target.provider) {
+                price.aliases.iter().chain([&target.model]).for_each(|name| drop(models.remove(name)));
+            }
+            if let Some(aliases) = self.aliases.get_mut(&target.provider) {
+                aliases.retain(|_, of| *of != target.model);
             }
         }
-        self.insert(provider, model, price);
+        for (Target { provider, model }, price) in own {
+            self.insert(provider, model, price);
+        }
+    }
+
+    /// What is listed under just this name.
+    fn named(&self, target: &Target) -> Option<&ModelPrice> {
+        let models = self.models.get(&target.provider)?;
+        let alias = || models.get(self.aliases.get(&target.provider)?.get(&target.model)?);
+        models.get(&target.model).or_else(alias)
     }
 
     /// Says that whatever of a provider's is not listed costs nothing (it runs on the user's machine).

@@ -31,8 +31,13 @@ pub struct Window {
 }
 
 impl Window {
-    /// Whether a time of day lies within.
-    pub fn covers(&self, time: NaiveTime) -> bool {
+    /// Whether there is a time of day that lies within both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let empty = self.from == self.to || other.from == other.to;
+        !empty && (self.covers(other.from) || other.covers(self.from))
+    }
+
+    fn covers(&self, time: NaiveTime) -> bool {
         if self.from <= self.to {
             self.from <= time && time < self.to
         } else {

@@ -68,9 +68,11 @@ fn a_price_of_ones_own_replaces_the_listed_one() {
         max_output_tokens: Some(7),
         ..ModelPrice::default()
     };
-    book.lay_over("openai".into(), "gpt-4o".into(), own(10, &["gpt-4o-2024-05-13"]));
-    book.lay_over("openai".into(), "gpt-5".into(), own(11, &[]));
-    book.lay_over("mine".into(), "own".into(), own(12, &[]));
+    book.lay_over([
+        (target("openai/gpt-4o"), own(10, &["gpt-4o-2024-05-13"])),
+        (target("openai/gpt-5"), own(11, &[])),
+        (target("mine/own"), own(12, &[])),
+    ]);
     let found = |name: &str| {
         let quote = book.quote(&target(name), 1, None, noon()).unwrap();
         (quote.rates.input.picos(), quote.version, quote.doubts)

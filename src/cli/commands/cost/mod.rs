@@ -3,6 +3,8 @@
 mod chart;
 mod estimate;
 mod explain;
+mod import;
+mod prices;
 mod report;
 mod reprice;
 mod sheet;
@@ -13,6 +15,7 @@ use clap::{Args, Subcommand};
 
 use estimate::EstimateArgs;
 use explain::ExplainArgs;
+use prices::PricesArgs;
 use report::ReportArgs;
 use reprice::RepriceArgs;
 
@@ -27,7 +30,8 @@ use crate::cli::ui::Ui;
     llmops cost --since week --by day\n  \
     llmops cost --since month --by user --by tag:team\n  \
     llmops cost --since 7d --by day --by model --format csv\n  \
-    llmops cost explain 01a206d0")]
+    llmops cost explain 01a206d0\n  \
+    llmops cost prices gpt-5.6-luna")]
 pub(in crate::cli) struct CostArgs {
     #[command(subcommand)]
     command: Option<CostCommand>,
@@ -39,6 +43,7 @@ pub(in crate::cli) struct CostArgs {
 enum CostCommand {
     Explain(ExplainArgs),
     Estimate(EstimateArgs),
+    Prices(PricesArgs),
     Reprice(RepriceArgs),
 }
 
@@ -47,6 +52,7 @@ pub(in crate::cli) fn run(args: &CostArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
         None => report::run(&args.report, global, ui),
         Some(CostCommand::Explain(args)) => explain::run(args, global, ui),
         Some(CostCommand::Estimate(args)) => estimate::run(args, global, ui),
+        Some(CostCommand::Prices(args)) => prices::run(args, global, ui),
         Some(CostCommand::Reprice(args)) => reprice::run(args, global, ui),
     }
 }

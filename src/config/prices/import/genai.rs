@@ -85,16 +85,13 @@ fn required<'a>(node: &'a Node, key: &str, mistakes: &mut Mistakes) -> Option<&'
 fn price(model: &Node, on: NaiveDate, mistakes: &mut Mistakes) -> Result<ModelPrice, NotTaken> {
     let mut prices = Prices::default();
     let Some(node) = model.get(&["prices"]) else { return Err(NotTaken::NoPrice) };
-    match &node.value {
-        Tree::List(items) => {
-            for item in items {
-                conditional(item, &mut prices, mistakes);
-            }
+    if let Tree::List(items) = &node.value {
+        for item in items {
+            conditional(item, &mut prices, mistakes);
         }
-        _ => {
-            let sizes = sizes(node, &mut prices.other, mistakes);
-            prices.dated.insert(None, sizes);
-        }
+    } else {
+        let sizes = sizes(node, &mut prices.other, mistakes);
+        prices.dated.insert(None, sizes);
     }
     let no_price = prices.other.unwrap_or(NotTaken::NoPrice);
     let mut price = in_force(&prices.dated, on).ok_or(no_price)?;
@@ -129,13 +126,15 @@ fn conditional(item: &Node, prices: &mut Prices, mistakes: &mut Mistakes) {
     let (from, to) = (mistakes.time("start_time", from), mistakes.time("end_time", to));
     let rates = sizes.get(&0).and_then(|classes| classes.rates());
     if let (Some(from), Some(to), Some(rates)) = (from, to, rates) {
-        prices.hours.push(Window { from, to, rates });
-        let windows: Vec<_> = prices.hours.iter().map(|window| (window.clone(), &item.place)).collect();
-        if let Some(last) = windows.len().checked_sub(2) {
-            mistakes.apart(&windows[last..]);
-        } else {
-            mistakes.apart(&windows);
+        let window = Window { from, to, rates };
+        let overlapped = prices.hours.iter().find(|earlier| earlier.overlaps(&window));
+        if from == to {
+            mistakes.add(&item.place, "an empty window: it ends when it begins".into());
+        } else if let Some(earlier) = overlapped {
+            let hours = format!("{} to {}", earlier.from.format("%H:%M"), earlier.to.format("%H:%M"));
+            mistakes.add(&item.place, format!("this window overlaps the one from {hours}"));
         }
+        prices.hours.push(window);
     }
 }
 

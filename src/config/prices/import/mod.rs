@@ -136,7 +136,7 @@ fn parse(content: &[u8], path: &Arc<Path>) -> Result<Node, YamlError> {
 
 /// The first eight digits of a file's hash.
 fn fingerprint(content: &[u8]) -> String {
-    Sha256::digest(content).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(content).iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// What a file looks like.
@@ -166,6 +166,10 @@ fn format(root: &Node, mistakes: &mut Mistakes) -> Option<PriceFormat> {
             } else {
                 None
             }
+        }
+        Tree::Null => {
+            mistakes.add(&root.place, "the file is empty".into());
+            return None;
         }
         _ => None,
     };

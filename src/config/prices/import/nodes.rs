@@ -207,16 +207,12 @@ impl Mistakes {
                 self.add(place, "an empty window: it ends when it begins".into());
                 continue;
             }
-            let overlapped = windows[..at].iter().find(|(earlier, _)| overlap(earlier, window));
+            let overlapped = windows[..at].iter().find(|(earlier, _)| earlier.overlaps(window));
             if let Some((_, earlier)) = overlapped {
                 self.add(place, format!("this window overlaps the one at {earlier}"));
             }
         }
     }
-}
-
-fn overlap(one: &Window, other: &Window) -> bool {
-    one.from != one.to && (one.covers(other.from) || other.covers(one.from))
 }
 
 /// A whole number, 0 or more, if it is one.

@@ -155,7 +155,7 @@ fn mistakes_are_told_with_their_places() {
     for (text, expected) in [
         ("models: []", "f:1:9: the list of models is empty"),
         ("[]", "f:1:1: the list is empty"),
-        ("", "f:1:1: not a price list of a known format"),
+        ("", "f:1:1: the file is empty"),
         ("42", "f:1:1: not a price list of a known format"),
         ("{\"a\": 1", "f:1:1: the bracket that begins here is never closed"),
         ("unit: EUR\nmodels: [{id: a, provider: p, input: 1}]", "f:1:7: unknown unit `EUR`"),
