@@ -36,7 +36,7 @@ fn litellm_prices_are_exact_and_in_all_their_forms() {
         "sample_spec": {"litellm_provider": "one of …", "input_cost_per_token": 0},
         "gemini/g": {
             "litellm_provider": "gemini", "max_input_tokens": 9, "max_output_tokens": 8,
-            "input_cost_per_token": 2.624_999_999_999_999_8e-7, "output_cost_per_token": 1e-05,
+            "input_cost_per_token": 3.000_000_000_000_000_4e-7, "output_cost_per_token": 1e-05,
             "cache_read_input_token_cost": 1.5e-07,
             "input_cost_per_token_above_200k_tokens": 5e-7, "output_cost_per_token_above_200k_tokens": 2e-05,
             "input_cost_per_token_batches": 1e-7, "output_cost_per_token_batches": 5e-06,
@@ -68,7 +68,7 @@ fn litellm_prices_are_exact_and_in_all_their_forms() {
     );
     let found = price(&text, "gemini/g");
     let hour = Some("3".parse().unwrap());
-    assert_eq!(found.base, Rates { cache_write_1h: hour, ..rates("0.2625", Some("0.15"), "10") });
+    assert_eq!(found.base, Rates { cache_write_1h: hour, ..rates("0.3", Some("0.15"), "10") });
     let large = Rates { cache_write_1h: hour, ..rates("0.5", Some("0.15"), "20") };
     assert_eq!(found.tiers, [crate::policy::price::Tier { above: 200_000, rates: large }]);
     assert_eq!(found.service.keys().collect::<Vec<_>>(), ["batch"], "flex has no price for input");
