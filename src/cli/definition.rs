@@ -1,7 +1,11 @@
 //! What a user types: one definition for parsing, help, completions and man pages. Each command's own arguments
 //! are in its file, what several share is in `args`.
 
-use clap::{Command as Definition, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::env;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command as Definition, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::args::GlobalArgs;
 use super::commands::batch::BatchArgs;
@@ -59,6 +63,26 @@ pub(super) fn definition() -> Definition {
 /// # Errors
 /// What is wrong with it, and what clap itself has to print: help and version.
 pub(super) fn parse() -> Result<Cli, clap::Error> {
-    let matches = definition().try_get_matches()?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition()))
+    let mut definition = definition();
+    let matches = definition.try_get_matches_from_mut(env::args_os())?;
+    refuse_misplaced(&mut definition, &matches)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+}
+
+/// An option of `llmops cost` says nothing to `llmops cost prices`: it is refused there, not passed over. (What
+/// clap has for this refuses the options of all commands as well.)
+fn refuse_misplaced(command: &mut Definition, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((name, below)) = matches.subcommand() else { return Ok(()) };
+    let typed = |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+    let stray = command.get_arguments().filter(|arg| !arg.is_global_set()).find(typed).cloned();
+    let Some(subcommand) = command.find_subcommand_mut(name) else { return Ok(()) };
+    let Some(stray) = stray else { return refuse_misplaced(subcommand, below) };
+    let shown = stray.get_long().map_or_else(|| stray.to_string(), |long| format!("--{long}"));
+    let has_it = subcommand.get_arguments().any(|arg| arg.get_id() == stray.get_id());
+    let message = if has_it {
+        format!("'{shown}' must stand behind '{name}'")
+    } else {
+        format!("'{shown}' cannot be used with '{name}'")
+    };
+    Err(subcommand.error(ErrorKind::ArgumentConflict, message))
 }

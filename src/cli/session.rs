@@ -19,7 +19,7 @@ use crate::domain::zone::Zone;
 use crate::ops::material;
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
 use crate::policy::model::Catalog;
-use crate::policy::price::{ModelPrice, PriceBook};
+use crate::policy::price::{CONFIGURED, ModelPrice, PriceBook};
 use crate::policy::template;
 use crate::provider::Registry;
 use crate::store::{Patience, Reader, StoreError, Writer};
@@ -183,7 +183,7 @@ fn price_book(mut prices: PriceBook, sim: &SimSettings) -> PriceBook {
     for (name, model) in &sim.models {
         if let Some((input, output)) = model.price {
             let base = Rates { input, output: Some(output), ..Rates::default() };
-            let price = ModelPrice { version: prices.version.clone(), base, ..ModelPrice::default() };
+            let price = ModelPrice { version: CONFIGURED.into(), base, ..ModelPrice::default() };
             prices.insert("sim".into(), name.as_str().into(), price);
         }
     }

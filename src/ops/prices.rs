@@ -9,7 +9,7 @@ use super::models::per_million;
 use crate::domain::money::Rate;
 use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::price::{Doubt, Rates};
-use crate::policy::price::{Listing, ModelPrice, PriceBook, Terms};
+use crate::policy::price::{CONFIGURED, Listing, ModelPrice, PriceBook, Terms};
 
 /// What is said to be the source of what came with the program.
 const BUILT_IN: &str = "built-in";
@@ -38,7 +38,7 @@ pub struct PriceRow {
     pub output: Option<Rate>,
     /// The version of the table it stands in.
     pub version: String,
-    /// The file it was imported from.
+    /// The file it was imported from, `config` for the settings, or `built-in`.
     pub source: String,
     /// The day on which it was.
     pub imported: Option<NaiveDate>,
@@ -132,9 +132,17 @@ fn row(target: Target, price: &ModelPrice, terms: Option<&Terms>, doubted: bool)
         cache_write_1h: rates.and_then(|rates| rates.cache_write_1h),
         output: rates.and_then(|rates| rates.output),
         version: price.version.clone(),
-        source: price.imported.as_ref().map_or(BUILT_IN, |imported| &imported.file).to_owned(),
+        source: source(price).to_owned(),
         imported: price.imported.as_ref().map(|imported| imported.on),
         estimated: doubted || terms.is_some_and(|terms| !terms.doubts.is_empty()),
+    }
+}
+
+fn source(price: &ModelPrice) -> &str {
+    match &price.imported {
+        Some(imported) => &imported.file,
+        None if price.version == CONFIGURED => CONFIGURED,
+        None => BUILT_IN,
     }
 }
 

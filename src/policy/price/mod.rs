@@ -23,7 +23,7 @@ use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::price::{Charge, Doubt, Known, Price, Rates};
 
 pub use again::reprice;
-pub use model::{Imported, ModelPrice, Terms, Tier, Window};
+pub use model::{CONFIGURED, Imported, ModelPrice, Terms, Tier, Window};
 pub use names::{Form, forms};
 pub use parts::{Part, SoundDoubt, cost, parts, picos, sound_doubts};
 

@@ -10,6 +10,9 @@ use crate::domain::money::Rate;
 use crate::domain::name::ModelName;
 use crate::domain::price::{Doubt, Rates};
 
+/// The version of what is priced in the settings.
+pub const CONFIGURED: &str = "config";
+
 /// Rates that replace the others above a size of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tier {

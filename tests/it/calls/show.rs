@@ -118,7 +118,7 @@ fn a_list_and_one_call_are_not_asked_for_at_once() {
     ask(&env, 1);
     for own in [&["--last", "3"][..], &["--format", "json"], &["--user", "u"]] {
         let output = env.llmops([&["calls"], own, &["show", "0"]].concat()).run().expect_status(2);
-        assert!(output.stderr.contains("hint: put"), "{output}");
+        assert!(output.stderr.contains("with 'show'") || output.stderr.contains("behind 'show'"), "{output}");
     }
     let _ = env.llmops(["calls", "-q", "show", "0"]).run().expect_status(0);
 }

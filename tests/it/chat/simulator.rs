@@ -94,6 +94,11 @@ fn a_simulated_model_has_an_answer_a_price_and_a_pace() {
     assert!((answer["cost_usd"].as_f64().unwrap() - cost).abs() < 1e-12, "{answer}");
     assert_eq!(answer["cost_status"], "exact");
     assert!(answer["first_token_ms"].as_u64() >= Some(60), "{answer}");
+    let price = env.llmops(["cost", "prices", "sim/clerk", "--format", "json"]).run().expect_status(0).json();
+    assert_eq!((&price["source"], &price["version"]), (&json!("config"), &json!("config")));
+    let id = answer["call_id"].as_str().unwrap();
+    let call = env.llmops(["calls", "show", id, "--format", "json"]).run().expect_status(0).json();
+    assert_eq!(call["price_version"], "config", "{call}");
 }
 
 #[test]

@@ -308,3 +308,17 @@ fn groups_that_do_not_exist_are_refused() {
     let output = cost(&env, &["--by", "comand"]).run().expect_status(2);
     assert!(output.stderr.contains("did you mean `command`?"), "{output}");
 }
+
+#[test]
+fn options_of_a_report_are_refused_before_another_command() {
+    let env = TestEnv::new();
+    let refused = |args: &[&str], what: &str| {
+        let output = env.llmops(args).run().expect_status(2);
+        assert_eq!(output.stderr.lines().next(), Some(format!("error: {what}").as_str()), "{args:?}");
+    };
+    refused(&["cost", "--format", "json", "prices"], "'--format' must stand behind 'prices'");
+    refused(&["cost", "--since", "1d", "explain", "x"], "'--since' cannot be used with 'explain'");
+    refused(&["cost", "prices", "gpt-4o", "reset", "--yes"], "'[MODEL]' cannot be used with 'reset'");
+    refused(&["calls", "--last", "3", "show", "x"], "'--last' cannot be used with 'show'");
+    let _ = env.llmops(["cost", "--db", "x.db", "-q", "prices", "gpt-4o"]).run().expect_status(0);
+}

@@ -55,10 +55,11 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     REDACTIONS.into_iter().map(compile).collect()
 });
 
-/// The whole run as text, redacted.
+/// The whole run as text, redacted, and without where the test or the repository stands.
 pub fn run_text(output: &Output) -> String {
     let root = output.root.to_string_lossy();
-    redact(&output.to_string().replace(&*root, "<TMP>"))
+    let text = output.to_string().replace(&*root, "<TMP>");
+    redact(&text.replace(env!("CARGO_MANIFEST_DIR"), "<REPOSITORY>"))
 }
 
 /// Replaces ids, times, durations, rates, ports and temporary paths.

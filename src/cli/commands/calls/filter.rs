@@ -13,7 +13,7 @@ use crate::pipeline::Clock;
 use crate::policy::period::{DayError, first_moment, moment_after};
 
 /// Which calls are meant: all that is said of them must hold.
-#[derive(Debug, Default, PartialEq, Eq, Args)]
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Which calls")]
 pub(in crate::cli::commands) struct FilterArgs {
     /// From this day or time on: today, week, 7d, a date

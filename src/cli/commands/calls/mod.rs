@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 
 use filter::FilterArgs;
 
-use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
+use crate::cli::args::{GlobalArgs, ListArgs};
 use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
 use crate::domain::zone::Zone;
@@ -70,13 +70,6 @@ const COLUMNS: [&str; 18] = [
 ];
 
 pub(in crate::cli) fn run(args: &CallsArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
-    let lists =
-        args.last.is_some() || args.list.format != ListFormat::Table || args.filter != FilterArgs::default();
-    if args.command.is_some() && lists {
-        // Clap's own check would refuse global options, too.
-        let hint = "put the subcommand's options behind its name";
-        return Err(CliError::usage("options of the list do not go with a subcommand", hint));
-    }
     match &args.command {
         None => list::run(args, global, ui),
         Some(CallsCommand::Show(args)) => show::run(args, global, ui),

@@ -27,7 +27,6 @@ use crate::policy::price::PriceBook;
 /// Prices are USD per million tokens, those in force now. Imported prices replace the built-in ones model by
 /// model; every call keeps the prices it was billed by.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 #[command(before_long_help = "Examples:\n  \
     llmops cost prices --provider groq\n  \
     llmops cost prices gpt-5.6-luna\n  \
