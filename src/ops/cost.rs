@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem::take;
+use std::panic::resume_unwind;
 use std::str::FromStr;
+use std::thread;
 
 use chrono::{DateTime, FixedOffset, Offset, TimeZone, Utc};
 use serde::ser::SerializeMap;
@@ -114,6 +116,16 @@ pub struct CostQuery<Tz> {
     pub by: Vec<GroupBy>,
 }
 
+impl<Tz> CostQuery<Tz> {
+    /// Whether the rollup by model, which is the smaller one, is not enough.
+    fn is_of_the_ledger(&self) -> bool {
+        self.by.iter().any(GroupBy::is_in_ledger_alone)
+    }
+}
+
+/// A period's sums, and what its quarter hours cost.
+type Summed = (Sheet, Quarters);
+
 /// Spend over a period, and over the one it is compared with.
 #[derive(Debug, Serialize)]
 pub struct CostReport {
@@ -190,23 +202,38 @@ impl Serialize for CostRow {
 }
 
 /// The report that was asked for.
-pub fn report<Tz: TimeZone>(store: &Reader, query: &CostQuery<Tz>) -> Result<CostReport, StoreError> {
-    let (sheet, quarters) = sheet(store, query, query.span)?;
-    let previous = query.previous.map(|span| Ok(self::sheet(store, query, span)?.0)).transpose()?;
+pub fn report<Tz: TimeZone + Sync>(store: &Reader, query: &CostQuery<Tz>) -> Result<CostReport, StoreError> {
+    let (of_now, of_before) = both(store, query)?;
+    let (sheet, quarters) = of_now;
+    let previous = of_before.map(|(sheet, _)| sheet);
     let unpriced_models =
         if sheet.total.unpriced_calls == 0 { Vec::new() } else { unpriced(store, query.span)? };
     Ok(CostReport { sheet, unpriced_models, previous, quarters })
 }
 
-/// Sums over a period, and what its quarter hours cost.
-fn sheet<Tz: TimeZone>(
+/// Both periods, at the same time where each may be millions of rows.
+fn both<Tz: TimeZone + Sync>(
     store: &Reader,
     query: &CostQuery<Tz>,
-    span: Span,
-) -> Result<(Sheet, Quarters), StoreError> {
+) -> Result<(Summed, Option<Summed>), StoreError> {
+    let Some(before) = query.previous else { return Ok((sheet(store, query, query.span)?, None)) };
+    let another = if query.is_of_the_ledger() { store.again() } else { None };
+    let Some(another) = another else {
+        return Ok((sheet(store, query, query.span)?, Some(sheet(store, query, before)?)));
+    };
+    thread::scope(|scope| {
+        let before = scope.spawn(move || sheet(&another, query, before));
+        let now = sheet(store, query, query.span)?;
+        let before = before.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        Ok((now, Some(before)))
+    })
+}
+
+/// Sums over a period, and what its quarter hours cost.
+fn sheet<Tz: TimeZone>(store: &Reader, query: &CostQuery<Tz>, span: Span) -> Result<Summed, StoreError> {
     let mut groups = Groups { by: &query.by, known: HashMap::new() };
     let mut sums = Sums::of(query);
-    if query.by.iter().any(GroupBy::is_in_ledger_alone) {
+    if query.is_of_the_ledger() {
         let number = |account: &Account| groups.number(account);
         store.ledger(span.from, span.to, number, |from, group, spent| sums.add(from, group, spent))?;
     } else {

@@ -1,6 +1,7 @@
 //! Prices put on calls anew: what that changes, by model.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use chrono::{DateTime, FixedOffset};
 use serde::ser::SerializeMap;
@@ -22,6 +23,8 @@ pub struct RepriceReport {
     pub to: DateTime<FixedOffset>,
     /// Whether nothing was written.
     pub dry_run: bool,
+    /// Whether all calls were looked at; otherwise it was stopped, and the same again goes on with the rest.
+    pub complete: bool,
     /// Models, those that changed most first.
     pub rows: Vec<RepriceRow>,
     /// All of them together.
@@ -130,18 +133,26 @@ impl Serialize for RepriceRow {
 }
 
 /// Figures as they come in.
-#[derive(Debug, Default)]
-struct Tally {
+struct Tally<W> {
     rows: BTreeMap<Target, RepriceSums>,
     total: RepriceSums,
+    complete: bool,
+    watch: W,
 }
 
-impl Tally {
-    fn add(&mut self, seen: &[Seen]) {
+impl<W: FnMut(&RepriceSums) -> ControlFlow<()>> Tally<W> {
+    fn new(watch: W) -> Self {
+        Self { rows: BTreeMap::new(), total: RepriceSums::default(), complete: true, watch }
+    }
+
+    fn add(&mut self, seen: &[Seen]) -> ControlFlow<()> {
         for seen in seen {
             self.rows.entry(seen.call.target.clone()).or_default().add(seen);
             self.total.add(seen);
         }
+        let go_on = (self.watch)(&self.total);
+        self.complete = go_on.is_continue();
+        go_on
     }
 
     fn report(self, dry_run: bool, (from, to): Period) -> RepriceReport {
@@ -149,33 +160,35 @@ impl Tally {
         let mut rows: Vec<RepriceRow> = self.rows.into_iter().map(row).collect();
         // `sort_by_key` keeps the order of what is equal.
         rows.sort_by_key(|row| std::cmp::Reverse(row.sums.difference().nanos().unsigned_abs()));
-        RepriceReport { from, to, dry_run, rows, total: self.total }
+        RepriceReport { from, to, dry_run, complete: self.complete, rows, total: self.total }
     }
 }
 
 /// The first moment that counts, and the first that no longer does.
 pub type Period = (DateTime<FixedOffset>, DateTime<FixedOffset>);
 
-/// What [`reprice_calls`] would change.
+/// What [`reprice_calls`] would change. `watch` sees the sums grow, and may stop it.
 pub fn preview(
     store: &Reader,
     prices: &PriceBook,
     filter: &CallFilter,
     period: Period,
+    watch: impl FnMut(&RepriceSums) -> ControlFlow<()>,
 ) -> Result<RepriceReport, StoreError> {
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(watch);
     store.preview(&within(filter, period), with(prices), |seen| tally.add(&seen))?;
     Ok(tally.report(true, period))
 }
 
-/// Puts `prices` on the calls of a period.
+/// Puts `prices` on the calls of a period. `watch` sees the sums grow, and may stop it: what it has seen is done.
 pub fn reprice_calls(
     store: &mut Repricer,
     prices: &PriceBook,
     filter: &CallFilter,
     period: Period,
+    watch: impl FnMut(&RepriceSums) -> ControlFlow<()>,
 ) -> Result<RepriceReport, StoreError> {
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(watch);
     store.run(&within(filter, period), with(prices), |seen| tally.add(&seen))?;
     Ok(tally.report(false, period))
 }
@@ -192,6 +205,7 @@ fn with(prices: &PriceBook) -> impl Fn(&CallSummary, &[Attempt]) -> Repriced {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
     use chrono::{TimeDelta, Utc};
     use uuid::Uuid;
@@ -202,7 +216,7 @@ mod tests {
     use crate::domain::price::{Charge, Known, Rates};
     use crate::domain::usage::Usage;
     use crate::policy::price::{ModelPrice, cost_of};
-    use crate::store::{Page, Patience, Writer};
+    use crate::store::{Page, Writer};
 
     fn now() -> DateTime<Utc> {
         "2026-11-23T12:00:00Z".parse().unwrap()
@@ -295,10 +309,11 @@ mod tests {
         assert_eq!(rollups(&path), [(350 * 5, 350); 2]);
         let new = book("2", &[("new", 2_000)]);
         let all = CallFilter::default();
-        let shown = preview(&Reader::open(&path).unwrap(), &new, &all, day()).unwrap();
+        let shown =
+            preview(&Reader::open(&path).unwrap(), &new, &all, day(), |_| ControlFlow::Continue(())).unwrap();
         assert_eq!(rollups(&path), [(350 * 5, 350); 2]);
-        let mut store = Repricer::open(&path, Patience::default()).unwrap();
-        let done = reprice_calls(&mut store, &new, &all, day()).unwrap();
+        let mut store = Repricer::open(&path, Arc::default()).unwrap();
+        let done = reprice_calls(&mut store, &new, &all, day(), |_| ControlFlow::Continue(())).unwrap();
         let sums = |report: &RepriceReport| report.total.clone();
         assert_eq!(sums(&shown), sums(&done));
         let total = &done.total;
@@ -308,7 +323,7 @@ mod tests {
         assert_eq!(total.difference().nanos(), 350 * 6);
         assert_eq!(done.rows[0].target.model.as_str(), "new");
         assert_eq!(rollups(&path), [(350 * 11, 0); 2]);
-        let again = reprice_calls(&mut store, &new, &all, day()).unwrap();
+        let again = reprice_calls(&mut store, &new, &all, day(), |_| ControlFlow::Continue(())).unwrap();
         assert_eq!((again.total.changed, again.total.difference()), (0, Money::ZERO));
         let newest = Reader::open(&path).unwrap().page(&all, Page::Before(None), 1).unwrap();
         let id = newest[0].call.id;

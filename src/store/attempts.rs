@@ -1,11 +1,11 @@
 //! The attempts of a call, each with what it used and the price that was put on that.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row, params};
 
-use super::calls::{Word, target_of, usage_at};
+use super::calls::{FromJson, Word, target_of, usage_at};
 use super::intern::Interned;
 use super::spend::count;
 use crate::domain::call::Attempt;
@@ -16,7 +16,7 @@ use crate::domain::usage::Usage;
 /// What [`attempt_of`] reads.
 const COLUMNS: &str = "provider, model, offset_ms, duration_ms, failure_kind, status, code, message,
     input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
-    reasoning_tokens, input_audio_tokens, output_audio_tokens, known, service_tier, prices.price";
+    reasoning_tokens, input_audio_tokens, output_audio_tokens, known, service_tier, price";
 
 pub(super) fn insert(
     connection: &Connection,
@@ -71,16 +71,42 @@ pub(super) fn set_price(
     Ok(())
 }
 
+/// Prices that were read, by their ids: many attempts have the same.
+#[derive(Debug, Default)]
+pub(super) struct Applied(HashMap<i64, Arc<Price>>);
+
+impl Applied {
+    fn get(&mut self, connection: &Connection, id: i64) -> rusqlite::Result<Arc<Price>> {
+        const QUERY: &str = "SELECT price FROM prices WHERE id = ?1";
+        if let Some(price) = self.0.get(&id) {
+            return Ok(Arc::clone(price));
+        }
+        let read = |row: &Row<'_>| row.get::<_, FromJson<Price>>(0);
+        let price = Arc::new(connection.prepare_cached(QUERY)?.query_row([id], read)?.0);
+        self.0.insert(id, Arc::clone(&price));
+        Ok(price)
+    }
+}
+
 /// All attempts of a call, in order.
-pub(super) fn of(connection: &Connection, call: i64) -> rusqlite::Result<Vec<Attempt>> {
-    let query = format!(
-        "SELECT {COLUMNS} FROM attempts LEFT JOIN prices ON prices.id = attempts.price WHERE call = ?1 ORDER BY number"
-    );
-    connection.prepare_cached(&query)?.query_map([call], attempt_of)?.collect()
+pub(super) fn of(
+    connection: &Connection,
+    applied: &mut Applied,
+    call: i64,
+) -> rusqlite::Result<Vec<Attempt>> {
+    // They are put in order here: SQLite compiles a kept statement with a parameter and an order anew each time.
+    let query = format!("SELECT {COLUMNS}, number FROM attempts WHERE call = ?1");
+    let mut query = connection.prepare_cached(&query)?;
+    let attempt = |row: &Row<'_>| Ok((row.get(19)?, attempt_of(connection, applied, row)?));
+    let mut attempts: Vec<(i64, Attempt)> = query.query_map([call], attempt)?.collect::<Result<_, _>>()?;
+    attempts.sort_by_key(|(number, _)| *number);
+    Ok(attempts.into_iter().map(|(_, attempt)| attempt).collect())
 }
 
 /// A row of `COLUMNS`, in their order.
-fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+fn attempt_of(connection: &Connection, applied: &mut Applied, row: &Row<'_>) -> rusqlite::Result<Attempt> {
+    let price: Option<i64> = row.get(18)?;
+    let price = price.map(|id| applied.get(connection, id)).transpose()?;
     let kind: Option<Word<FailureKind>> = row.get(4)?;
     let failure = match kind {
         Some(kind) => Some(Failure {
@@ -91,24 +117,11 @@ fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         None => None,
     };
     let charge = match usage_at(row, 8)? {
-        Some(usage) => Some(Charge {
-            usage,
-            known: row.get::<_, Word<Known>>(16)?.0,
-            service_tier: row.get(17)?,
-            price: row.get::<_, Option<Applied>>(18)?.map(|price| price.0),
-        }),
+        Some(usage) => {
+            Some(Charge { usage, known: row.get::<_, Word<Known>>(16)?.0, service_tier: row.get(17)?, price })
+        }
         None => None,
     };
     let (offset_ms, duration_ms) = (row.get(2)?, row.get(3)?);
     Ok(Attempt { target: target_of(row, 0)?, offset_ms, duration_ms, failure, charge })
-}
-
-/// A price as it was applied, from its JSON.
-struct Applied(Arc<Price>);
-
-impl FromSql for Applied {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let price = serde_json::from_str(value.as_str()?);
-        price.map(|price| Self(Arc::new(price))).map_err(|error| FromSqlError::Other(error.into()))
-    }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use chrono::DateTime;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::attempts;
+use super::attempts::{self, Applied};
 use super::bodies::{Packed, Packer, unpack};
 use super::error::StoreError;
 use super::intern::Interned;
@@ -179,7 +180,7 @@ fn whole_call(connection: &Connection, id: CallId) -> rusqlite::Result<Option<St
         .optional()?;
     let (request, response) = packed
         .map_or((Vec::new(), None), |(request, response)| (request.0, response.map(|response| response.0)));
-    let attempts = attempts::of(&transaction, seq)?;
+    let attempts = attempts::of(&transaction, &mut Applied::default(), seq)?;
     Ok(Some(Stored { seq, bodies, call: Call { summary, attempts, request, response } }))
 }
 
@@ -205,6 +206,16 @@ pub(super) struct Word<T>(pub(super) T);
 impl<T: std::str::FromStr<Err = String>> FromSql for Word<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         value.as_str()?.parse().map(Self).map_err(|error: String| FromSqlError::Other(error.into()))
+    }
+}
+
+/// Something that is written as JSON.
+pub(super) struct FromJson<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromSql for FromJson<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let value = serde_json::from_str(value.as_str()?);
+        value.map(Self).map_err(|error| FromSqlError::Other(error.into()))
     }
 }
 

@@ -42,7 +42,7 @@ impl Reader {
     /// The newest call that is not among the `last` newest, if there are as many.
     pub fn beyond(&self, filter: &CallFilter, last: u64) -> Result<Option<CallId>, StoreError> {
         self.read(|connection| {
-            let mut conditions = Conditions::of(connection, filter)?;
+            let mut conditions = Conditions::of(connection, filter, Page::Before(None))?;
             let query =
                 format!("SELECT id FROM calls WHERE {} ORDER BY id DESC LIMIT 1 OFFSET ?", conditions.sql());
             conditions.values.push(count(last).into());
@@ -68,16 +68,10 @@ pub(super) fn page_of(
     page: Page,
     limit: u64,
 ) -> rusqlite::Result<Vec<Stored<CallSummary>>> {
-    let mut conditions = Conditions::of(connection, filter)?;
+    let mut conditions = Conditions::of(connection, filter, page)?;
     let (source, order) = match page {
-        Page::Before(id) => {
-            conditions.add_if("id < ?", id.map(blob));
-            ("calls", "id DESC")
-        }
-        Page::After(id) => {
-            conditions.add_if("id > ?", id.map(blob));
-            ("calls", "id")
-        }
+        Page::Before(_) => ("calls", "id DESC"),
+        Page::After(_) => ("calls", "id"),
         Page::Recorded(seq) => {
             conditions.add("seq > ?", [seq.into()]);
             ("calls NOT INDEXED", "seq")
@@ -97,8 +91,17 @@ pub(super) fn first_id(time: DateTime<Utc>) -> [u8; 16] {
     (millis << 80).to_be_bytes()
 }
 
-fn blob(id: CallId) -> Value {
-    Value::Blob(id.0.as_bytes().to_vec())
+/// The first id that may be on a page, and the first one that no longer may. One of each: of two bounds on the
+/// same side, SQLite would go by the first and pass over all rows up to the second, page after page.
+fn bounds(filter: &CallFilter, page: Page) -> (Option<[u8; 16]>, Option<[u8; 16]>) {
+    let next = |id: CallId| id.0.as_u128().saturating_add(1).to_be_bytes();
+    let (low, high) = match page {
+        Page::Before(id) => (None, id.map(|id| id.0.into_bytes())),
+        Page::After(id) => (id.map(next), None),
+        Page::Recorded(_) => (None, None),
+    };
+    let until = filter.before.map(first_id);
+    (filter.since.map(first_id).max(low), until.into_iter().chain(high).min())
 }
 
 /// What a WHERE clause says, and the values bound to its question marks.
@@ -108,11 +111,12 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn of(connection: &Connection, filter: &CallFilter) -> rusqlite::Result<Self> {
+    fn of(connection: &Connection, filter: &CallFilter, page: Page) -> rusqlite::Result<Self> {
         let mut this = Self { clauses: vec!["TRUE"], values: Vec::new() };
-        let time = |time: DateTime<Utc>| Value::Blob(first_id(time).to_vec());
-        this.add_if("id >= ?", filter.since.map(time));
-        this.add_if("id < ?", filter.before.map(time));
+        let (low, high) = bounds(filter, page);
+        let blob = |id: [u8; 16]| Value::Blob(id.to_vec());
+        this.add_if("id >= ?", low.map(blob));
+        this.add_if("id < ?", high.map(blob));
         if let Some(model) = &filter.model {
             let model = Value::from(model.clone());
             this.add("(model = ? OR provider || '/' || model = ?)", [model.clone(), model]);

@@ -59,6 +59,12 @@ impl Reader {
         newest.then(|| Self { connection, path: path.to_owned(), patience })
     }
 
+    /// The same store once more, for another thread; none where there is no store.
+    pub fn again(&self) -> Option<Self> {
+        let connection = open_for_reading(&self.path).ok()?;
+        Some(Self { connection, path: self.path.clone(), patience: Patience::default() })
+    }
+
     /// What there is to read where no store has been made yet at `path`.
     pub fn empty(path: &Path) -> Result<Self, StoreError> {
         let patience = Patience::default();

@@ -1,11 +1,14 @@
 //! Putting prices on calls anew: a call's cost, its attempts' prices and both rollups change together, some
 //! calls at a time. What the prices are, and what a call costs by them, is for others to say.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::attempts::Applied;
 use super::error::StoreError;
 use super::intern::Interned;
 use super::listing::{Page, page_of};
@@ -38,19 +41,21 @@ struct Found {
 }
 
 impl Reader {
-    /// What [`Repricer::run`] would do, some calls at a time.
+    /// What [`Repricer::run`] would do, some calls at a time, until it is told to stop.
     pub fn preview(
         &self,
         filter: &CallFilter,
         reprice: impl Fn(&CallSummary, &[Attempt]) -> Repriced,
-        mut heard: impl FnMut(Vec<Seen>),
+        mut heard: impl FnMut(Vec<Seen>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut after = None;
         loop {
             let found = self.read(|connection| look(connection, filter, after, &reprice))?;
             let Some(last) = found.last() else { return Ok(()) };
             after = Some(last.seen.call.id);
-            heard(found.into_iter().map(|found| found.seen).collect());
+            if heard(found.into_iter().map(|found| found.seen).collect()).is_break() {
+                return Ok(());
+            }
         }
     }
 }
@@ -60,7 +65,7 @@ impl Reader {
 pub struct Repricer {
     connection: Connection,
     path: PathBuf,
-    patience: Patience,
+    patience: Arc<Patience>,
     interned: Interned,
 }
 
@@ -69,19 +74,19 @@ impl Repricer {
     ///
     /// # Errors
     /// Whatever keeps it from being written.
-    pub fn open(path: &Path, patience: Patience) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, patience: Arc<Patience>) -> Result<Self, StoreError> {
         let connection = connect(path, &patience)?;
         Ok(Self { connection, path: path.to_owned(), patience, interned: Interned::default() })
     }
 
     /// Asks `reprice` for the attempts and the cost of each call, oldest first, and writes down what differs.
     /// Between two transactions other writers have as long as the first one took; `heard` is told what each
-    /// of them has done. Whatever ends this in between leaves calls and rollups in agreement.
+    /// of them has done, and may stop after it. Whatever ends this in between leaves calls and rollups in agreement.
     pub fn run(
         &mut self,
         filter: &CallFilter,
         reprice: impl Fn(&CallSummary, &[Attempt]) -> Repriced,
-        mut heard: impl FnMut(Vec<Seen>),
+        mut heard: impl FnMut(Vec<Seen>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut after = None;
         loop {
@@ -98,7 +103,9 @@ impl Repricer {
             let seen = self.patience.until_free(&self.path, chunk)?;
             let Some(last) = seen.last() else { return Ok(()) };
             after = Some(last.call.id);
-            heard(seen);
+            if heard(seen).is_break() {
+                return Ok(());
+            }
             pause(began.elapsed());
         }
     }
@@ -127,9 +134,10 @@ fn look(
     reprice: &impl Fn(&CallSummary, &[Attempt]) -> Repriced,
 ) -> rusqlite::Result<Vec<Found>> {
     let page = page_of(connection, filter, Page::After(after), CHUNK)?;
+    let mut applied = Applied::default();
     page.into_iter()
         .map(|stored| {
-            let before = attempts::of(connection, stored.seq)?;
+            let before = attempts::of(connection, &mut applied, stored.seq)?;
             let repriced = reprice(&stored.call, &before);
             let changed = repriced.cost != stored.call.cost || repriced.attempts != before;
             let seen = Seen { call: stored.call, repriced, changed };

@@ -2,14 +2,10 @@
 //! there were: `spend` by quarter hour and model, and the ledger by quarter hour and account, for sums over
 //! users, tags, commands and how calls ended.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row, params};
 
-use super::calls::target_of;
+use super::calls::{FromJson, target_of};
 use super::error::StoreError;
 use super::intern::Interned;
 use super::reader::Reader;
@@ -137,19 +133,47 @@ impl Reader {
         // A busy store is tried again, which is for the first row alone: a reader that has begun is not disturbed.
         self.read(|connection| {
             let rows = connection.unchecked_transaction()?;
-            let mut groups: HashMap<i64, usize> = HashMap::new();
+            let mut groups = KnownGroups::default();
             let mut query = rows.prepare_cached(QUERY)?;
             let mut found = query.query([quarter(from), quarter(to)])?;
+            let (mut last, mut begun) = (quarter(from), began(quarter(from)));
             while let Some(row) = found.next()? {
-                let account: i64 = row.get(1)?;
-                let group = match groups.entry(account) {
-                    Entry::Occupied(known) => *known.get(),
-                    Entry::Vacant(new) => *new.insert(group(&account_of(&rows, account)?)),
-                };
-                add(began(row.get(0)?), group, &spent_at(row, 2)?);
+                let (quarter, account): (i64, i64) = (row.get(0)?, row.get(1)?);
+                if quarter != last {
+                    (last, begun) = (quarter, began(quarter));
+                }
+                let group = groups.number(account, || Ok(group(&account_of(&rows, account)?)))?;
+                add(begun, group, &spent_at(row, 2)?);
             }
             Ok(())
         })
+    }
+}
+
+/// The numbers of the groups of accounts, as far as they have been asked for: a list by the accounts' ids, which
+/// are given one after another and met in this order within a quarter hour. In a map of as many, every look would
+/// wait for memory.
+#[derive(Default)]
+struct KnownGroups(Vec<u32>);
+
+impl KnownGroups {
+    /// Of an account that has not been met.
+    const UNKNOWN: u32 = u32::MAX;
+
+    fn number(
+        &mut self,
+        account: i64,
+        look: impl FnOnce() -> rusqlite::Result<usize>,
+    ) -> rusqlite::Result<usize> {
+        let too_large = |_| rusqlite::Error::IntegralValueOutOfRange(1, account);
+        let at = usize::try_from(account).map_err(too_large)?;
+        if at >= self.0.len() {
+            self.0.resize(at + 1, Self::UNKNOWN);
+        }
+        if self.0[at] == Self::UNKNOWN {
+            self.0[at] = u32::try_from(look()?).map_err(too_large)?;
+        }
+        Ok(self.0[at] as usize)
     }
 }
 
@@ -174,17 +198,7 @@ fn account_of(connection: &Connection, id: i64) -> rusqlite::Result<Account> {
             origin: origin.parse().ok(),
             status: status.parse().ok(),
             user: (!user.is_empty()).then_some(user),
-            tags: row.get::<_, Tags>(5)?.0,
+            tags: row.get::<_, FromJson<_>>(5)?.0,
         })
     })
-}
-
-/// Labels, from their JSON.
-struct Tags(BTreeMap<String, String>);
-
-impl FromSql for Tags {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let tags = serde_json::from_str(value.as_str()?);
-        tags.map(Self).map_err(|error| FromSqlError::Other(error.into()))
-    }
 }

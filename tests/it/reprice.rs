@@ -165,6 +165,31 @@ fn calls_may_be_recorded_meanwhile() {
 }
 
 #[test]
+fn who_stops_it_is_told_what_was_done() {
+    let env = home("1");
+    batch(&env, 3000);
+    let before = assert_in_agreement(&env);
+    priced(&env, "2");
+    let args = ["cost", "reprice", "--since", "yesterday", "--format", "json"];
+    let running = env.llmops(args).spawn();
+    let began = Instant::now();
+    while assert_in_agreement(&env) == before && began.elapsed() < Duration::from_secs(20) {
+        std::thread::yield_now();
+    }
+    running.signal(Signal::INT);
+    let stopped = running.wait().expect_status(130);
+    assert!(stopped.stderr.contains("the same command goes on with the rest"), "{stopped}");
+    let report = stopped.json();
+    assert_eq!(report["complete"], false);
+    let after = assert_in_agreement(&env);
+    assert_eq!(nanos(&report["total"]["difference_usd"]), after - before, "{report}");
+    let rest = env.llmops(args).run().expect_status(0).json();
+    assert_eq!((&rest["complete"], &rest["total"]["calls"]), (&json!(true), &json!(3000)));
+    let changed = |report: &Value| report["total"]["changed"].as_u64().unwrap();
+    assert_eq!(changed(&report) + changed(&rest), 3000);
+}
+
+#[test]
 fn a_kill_leaves_calls_and_rollups_in_agreement() {
     let env = home("1");
     batch(&env, 3000);

@@ -1,23 +1,29 @@
 //! `llmops cost reprice`: today's price table for calls that were priced by another one, or not at all.
 
+use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::{GlobalArgs, ListArgs};
 use crate::cli::commands::calls::filter::FilterArgs;
 use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
+use crate::cli::progress::Progress;
 use crate::cli::prompt::confirm;
 use crate::cli::session::{self, Session};
+use crate::cli::signals::heeding;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, can_ask, print, thousands};
 use crate::cli::{exit, format};
 use crate::domain::money::Money;
 use crate::ops::reprice::{RepriceReport, RepriceSums, preview, reprice_calls};
 use crate::pipeline::Clock;
-use crate::store::Repricer;
+use crate::store::{Repricer, StoreError};
 
 /// Put today's prices on calls that were made
 ///
@@ -69,19 +75,57 @@ pub(super) fn run(args: &RepriceArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Resu
     let path = session.store_file()?;
     let asks = !global.yes && can_ask();
     // Where there is no store there is nothing to write.
+    let prices = Arc::new(prices);
     if args.dry_run || asks || !path.exists() {
-        let report = preview(&reader, &prices, &filter, period)?;
-        if args.dry_run || report.total.changed == 0 {
-            return show(args, ui, &report);
+        let (prices, filter) = (Arc::clone(&prices), filter.clone());
+        let (report, signal) =
+            watched(ui, || (), move |watch| preview(&reader, &prices, &filter, period, watch))?;
+        if args.dry_run || report.total.changed == 0 || signal.is_some() {
+            return show(args, ui, &report, signal);
         }
         if !confirm(global, &question(&report.total))? {
             ui.note("nothing was changed");
             return Ok(exit::FAILED);
         }
     }
-    drop(reader);
-    let mut repricer = Repricer::open(&path, session::patience(ui))?;
-    show(args, ui, &reprice_calls(&mut repricer, &prices, &filter, period)?)
+    let patience = Arc::new(session::patience(ui));
+    let mut repricer = Repricer::open(&path, Arc::clone(&patience))?;
+    let work = move |watch: Watch<'_>| reprice_calls(&mut repricer, &prices, &filter, period, watch);
+    let (report, signal) = watched(ui, move || patience.hurry(), work)?;
+    show(args, ui, &report, signal)
+}
+
+/// Is told how far it is, and says whether to go on.
+type Watch<'a> = &'a mut dyn FnMut(&RepriceSums) -> ControlFlow<()>;
+
+/// Runs `work` with progress shown, until it ends or a signal comes, whose exit code is returned beside what
+/// was done until then.
+fn watched(
+    ui: &Arc<Ui>,
+    hurry: impl Fn(),
+    work: impl FnOnce(Watch<'_>) -> Result<RepriceReport, StoreError> + Send + 'static,
+) -> Result<(RepriceReport, Option<u8>), CliError> {
+    let mut progress = Progress::new(ui, None, false);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let work = move || {
+        let report = work(&mut |sums| {
+            progress.at(sums.calls, None, &format!("calls, {} to change", thousands(sums.changed)));
+            if stopped.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        progress.end();
+        report
+    };
+    let watched = async {
+        let on_signal = |_| {
+            stop.cancel();
+            hurry();
+        };
+        heeding(spawn_blocking(work), on_signal).await
+    };
+    let (done, signal) = session::runtime()?.block_on(watched)?;
+    let broken = |error| CliError::System { what: "cannot go on", reason: io::Error::other(error) };
+    Ok((done.map_err(broken)??, signal))
 }
 
 fn question(sums: &RepriceSums) -> String {
@@ -102,9 +146,12 @@ fn signed(amount: Money) -> String {
     }
 }
 
-fn show(args: &RepriceArgs, ui: &Ui, report: &RepriceReport) -> Result<u8, CliError> {
+fn show(args: &RepriceArgs, ui: &Ui, report: &RepriceReport, signal: Option<u8>) -> Result<u8, CliError> {
     print(&format::report(args.list.format, report, &COLUMNS, &report.rows, || table(ui, report)))?;
-    Ok(exit::DONE)
+    if !report.complete {
+        ui.note("stopped before the end; the same command goes on with the rest");
+    }
+    Ok(signal.unwrap_or(exit::DONE))
 }
 
 fn table(ui: &Ui, report: &RepriceReport) -> String {

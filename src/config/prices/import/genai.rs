@@ -124,7 +124,7 @@ fn conditional(item: &Node, prices: &mut Prices, mistakes: &mut Mistakes) {
         return;
     };
     let (from, to) = (mistakes.time("start_time", from), mistakes.time("end_time", to));
-    let rates = sizes.get(&0).and_then(|classes| classes.rates());
+    let rates = sizes.get(&0).and_then(|classes| classes.listed_rates());
     if let (Some(from), Some(to), Some(rates)) = (from, to, rates) {
         let window = Window { from, to, rates };
         let overlapped = prices.hours.iter().find(|earlier| earlier.overlaps(&window));
@@ -194,13 +194,14 @@ fn in_force(dated: &BTreeMap<Option<NaiveDate>, Sizes>, on: NaiveDate) -> Option
     let until_now = dated.range(..=Some(on)).next_back();
     let (since, sizes) = until_now.or_else(|| dated.first_key_value())?;
     let base = *sizes.get(&0)?;
-    let tier =
-        |(above, classes): (&u64, &Classes)| Some(Tier { above: *above, rates: classes.or(base).rates()? });
+    let tier = |(above, classes): (&u64, &Classes)| {
+        Some(Tier { above: *above, rates: classes.or(base).listed_rates()? })
+    };
     let later = |(from, sizes): (&Option<NaiveDate>, &Sizes)| -> Option<(NaiveDate, Rates)> {
-        Some(((*from)?, sizes.get(&0)?.rates()?))
+        Some(((*from)?, sizes.get(&0)?.listed_rates()?))
     };
     Some(ModelPrice {
-        base: base.rates()?,
+        base: base.listed_rates()?,
         tiers: sizes.range(1..).filter_map(tier).collect(),
         effective_from: *since,
         scheduled: dated.iter().filter(|(from, _)| *from > since).filter_map(later).collect(),

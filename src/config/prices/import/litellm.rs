@@ -144,16 +144,19 @@ fn price(fields: &[(Key, Node)], mut costs: Costs, mode: &str) -> Result<ModelPr
     }
     let base = costs.standard.remove(&0).unwrap_or_default();
     let no_price = costs.other.unwrap_or(NotTaken::NoPrice);
-    let rates = base.rates().ok_or(no_price)?;
+    let rates = base.listed_rates().ok_or(no_price)?;
     if base.is_free() && costs.other.is_some() {
         return Err(no_price);
     }
-    let tier = |(above, classes): (u64, Classes)| Some(Tier { above, rates: classes.or(base).rates()? });
+    let tier =
+        |(above, classes): (u64, Classes)| Some(Tier { above, rates: classes.or(base).listed_rates()? });
     let service = costs.service.into_iter();
     Ok(ModelPrice {
         base: rates,
         tiers: costs.standard.into_iter().filter_map(tier).collect(),
-        service: service.filter_map(|(name, classes)| Some((name.to_owned(), classes.rates()?))).collect(),
+        service: service
+            .filter_map(|(name, classes)| Some((name.to_owned(), classes.listed_rates()?)))
+            .collect(),
         context_window: number(fields, "max_input_tokens"),
         max_output_tokens: number(fields, "max_output_tokens"),
         ..ModelPrice::default()

@@ -54,7 +54,7 @@ pub(super) fn read(root: &Node, mistakes: &mut Mistakes) -> Found {
 
 fn price(cost: &Node, model: &Node, mistakes: &mut Mistakes) -> Option<ModelPrice> {
     let base = classes("cost", cost, mistakes);
-    let rates = base.rates()?;
+    let rates = base.listed_rates()?;
     let limit = |name: &str| model.get(&["limit", name]).and_then(whole).filter(|limit| *limit > 0);
     Some(ModelPrice {
         base: rates,
@@ -78,7 +78,8 @@ fn classes(name: &str, node: &Node, mistakes: &mut Mistakes) -> Classes {
 /// Sizes of request. `context_over_200k` is how they were said before there was a list.
 fn tiers(cost: &Node, base: Classes, mistakes: &mut Mistakes) -> Vec<Tier> {
     let mut tiers: Vec<(Tier, &Place)> = Vec::new();
-    let tier = |above: u64, classes: Classes| classes.or(base).rates().map(|rates| Tier { above, rates });
+    let tier =
+        |above: u64, classes: Classes| classes.or(base).listed_rates().map(|rates| Tier { above, rates });
     if let Some(list) = cost.get(&["tiers"]) {
         for item in mistakes.items("tiers", list) {
             let size = item.get(&["tier", "size"]);

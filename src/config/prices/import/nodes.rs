@@ -300,4 +300,16 @@ impl Classes {
     pub(super) fn rates(self) -> Option<Rates> {
         Some(Rates { input: self.input?, ..self.others })
     }
+
+    /// The same, of a list that puts 0 where it knows of no rate: a cache is never free where input is not.
+    pub(super) fn listed_rates(mut self) -> Option<Rates> {
+        if self.input.is_some_and(|input| input > Rate::FREE) {
+            for class in ["cached_input", "cache_write", "cache_write_1h", "cached_input_audio"] {
+                if let Some(slot) = self.slot(class) {
+                    *slot = slot.filter(|rate| *rate > Rate::FREE);
+                }
+            }
+        }
+        self.rates()
+    }
 }

@@ -37,7 +37,7 @@ fn litellm_prices_are_exact_and_in_all_their_forms() {
         "gemini/g": {
             "litellm_provider": "gemini", "max_input_tokens": 9, "max_output_tokens": 8,
             "input_cost_per_token": 3.000_000_000_000_000_4e-7, "output_cost_per_token": 1e-05,
-            "cache_read_input_token_cost": 1.5e-07,
+            "cache_read_input_token_cost": 1.5e-07, "cache_creation_input_token_cost": 0.0,
             "input_cost_per_token_above_200k_tokens": 5e-7, "output_cost_per_token_above_200k_tokens": 2e-05,
             "input_cost_per_token_batches": 1e-7, "output_cost_per_token_batches": 5e-06,
             "output_cost_per_token_flex": 5e-06, "cache_creation_input_token_cost_above_1hr": 3e-6,
@@ -74,6 +74,7 @@ fn litellm_prices_are_exact_and_in_all_their_forms() {
     assert_eq!(found.service.keys().collect::<Vec<_>>(), ["batch"], "flex has no price for input");
     assert_eq!(found.service["batch"], rates("0.1", None, "5"));
     assert_eq!((found.context_window, found.max_output_tokens), (Some(9), Some(8)));
+    assert_eq!(found.base.cache_write, None, "0 beside a price for input is none");
     assert_eq!(price(&text, "deepseek/d").base.input, "0.2".parse().unwrap(), "the one with its provider");
 }
 
