@@ -40,6 +40,20 @@ pub struct Rates {
     pub output_audio: Option<Rate>,
 }
 
+impl Rates {
+    /// Nothing to pay for any token.
+    pub const FREE: Self = Self {
+        input: Rate::FREE,
+        cached_input: None,
+        cache_write: None,
+        cache_write_1h: None,
+        output: Some(Rate::FREE),
+        input_audio: None,
+        cached_input_audio: None,
+        output_audio: None,
+    };
+}
+
 words! {
     /// Why a price is only nearly right.
     Doubt {

@@ -8,7 +8,8 @@ use crate::domain::call::{Attempt, Call, CallId, Cost, CostStatus};
 use crate::domain::money::{Exact, Money, Rate};
 use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::price::{Charge, Doubt, Known, Price, Rates};
-use crate::policy::price::{Billed, SoundDoubt, billed, cost_of, parts, sound_doubts};
+use crate::domain::usage::Usage;
+use crate::policy::price::{Billed, Part, SoundDoubt, billed, cost_of, parts, picos, sound_doubts};
 
 /// A call's cost, and how it came about.
 #[derive(Debug, Serialize)]
@@ -60,7 +61,7 @@ pub struct ExplainedAttempt {
     pub hours_utc: Option<(NaiveTime, NaiveTime)>,
     /// The day, UTC, since which they hold.
     pub since: Option<NaiveDate>,
-    /// Its classes of tokens; those without tokens are left out.
+    /// Its classes of tokens, those that have any.
     pub parts: Vec<ExplainedPart>,
     /// Their sum, exactly; null if it is not known.
     pub amount_usd: Option<Exact>,
@@ -77,17 +78,17 @@ pub struct ExplainedPart {
     pub class: &'static str,
     /// How many tokens.
     pub tokens: u64,
-    /// What a million of them cost.
+    /// What a million of them cost; null without a price.
     #[serde(rename = "usd_per_mtok", serialize_with = "per_million")]
-    pub rate: Rate,
-    /// What these cost, exactly.
-    pub amount_usd: Exact,
+    pub rate: Option<Rate>,
+    /// What these cost, exactly; null without a price.
+    pub amount_usd: Option<Exact>,
 }
 
 /// A rate as a JSON number, USD per million tokens.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn per_million<S: serde::Serializer>(rate: &Rate, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(rate.picos() as f64 / 1e6)
+#[expect(clippy::ref_option, reason = "serde asks for a reference")]
+fn per_million<S: serde::Serializer>(rate: &Option<Rate>, serializer: S) -> Result<S::Ok, S::Error> {
+    rate.map(|rate| rate.picos() as f64 / 1e6).serialize(serializer)
 }
 
 /// Explains the cost of a call, which began on `day` where the user is.
@@ -117,15 +118,8 @@ pub fn explain(call: &Call, day: NaiveDate) -> Explanation {
 fn explained(number: usize, attempt: &Attempt) -> Option<ExplainedAttempt> {
     let charge = attempt.charge.as_ref()?;
     let price = charge.price.as_deref();
-    let classes = price.and_then(|price| parts(&price.rates, &charge.usage));
-    let part = |class, tokens, rate: Rate| {
-        let amount_usd = Exact::from_picos(rate.times(tokens));
-        (tokens > 0).then_some(ExplainedPart { class, tokens, rate, amount_usd })
-    };
-    let parts: Option<Vec<_>> = classes.map(|parts| {
-        parts.into_iter().filter_map(|known| part(known.class, known.tokens, known.rate)).collect()
-    });
-    let amount = |parts: &Vec<ExplainedPart>| parts.iter().map(|part| part.amount_usd.picos()).sum();
+    let amount = price.and_then(|price| picos(&price.rates, &charge.usage));
+    let notes = price.map(|price| price_notes(price, charge, &attempt.target)).unwrap_or_default();
     Some(ExplainedAttempt {
         number,
         provider: attempt.target.provider.clone(),
@@ -138,11 +132,24 @@ fn explained(number: usize, attempt: &Attempt) -> Option<ExplainedAttempt> {
         rates_of_service_tier: price.and_then(|price| price.service.clone()),
         hours_utc: price.and_then(|price| price.hours),
         since: price.and_then(|price| price.since),
-        amount_usd: parts.as_ref().map(amount).map(Exact::from_picos),
-        parts: parts.unwrap_or_default(),
+        parts: explained_parts(price.filter(|_| amount.is_some()), &charge.usage),
+        amount_usd: amount.map(Exact::from_picos),
         doubts: price.map(|price| doubts(price, charge)).unwrap_or_default(),
-        notes: price.map(|price| attempt_notes(price, charge, &attempt.target)).unwrap_or_default(),
+        notes: [vec![known(charge.known).to_owned()], notes].concat(),
     })
+}
+
+/// The classes of `usage` that have tokens, at `price` if there is one.
+fn explained_parts(price: Option<&Price>, usage: &Usage) -> Vec<ExplainedPart> {
+    let rates = price.map_or(Rates::FREE, |price| price.rates);
+    let explained = |part: Part| ExplainedPart {
+        class: part.class,
+        tokens: part.tokens,
+        rate: price.map(|_| part.rate),
+        amount_usd: price.map(|_| Exact::from_picos(part.rate.times(part.tokens))),
+    };
+    let parts = parts(&rates, usage).into_iter().flatten();
+    parts.filter(|part| part.tokens > 0).map(explained).collect()
 }
 
 fn listed_as(price: &Price) -> String {
@@ -158,10 +165,10 @@ fn doubts(price: &Price, charge: &Charge) -> Vec<&'static str> {
     price.doubts.iter().map(|doubt| doubt.as_str()).chain(sound).collect()
 }
 
-fn attempt_notes(price: &Price, charge: &Charge, target: &Target) -> Vec<String> {
+fn price_notes(price: &Price, charge: &Charge, target: &Target) -> Vec<String> {
     let doubts = price.doubts.iter().map(|doubt| in_doubt(*doubt, charge, target));
     let sound = sound_doubts(&price.rates, &charge.usage).into_iter().map(sound_in_doubt);
-    [known(charge.known).to_owned(), applied(price)].into_iter().chain(doubts).chain(sound).collect()
+    [applied(price)].into_iter().chain(doubts).chain(sound).collect()
 }
 
 /// How the tokens are known.
@@ -180,8 +187,7 @@ fn known(known: Known) -> &'static str {
 /// Which price it was.
 fn applied(price: &Price) -> String {
     let (name, version) = (listed_as(price), &price.version);
-    let free = Rates { output: Some(Rate::FREE), ..Rates::default() };
-    if price.rates == free {
+    if price.rates == Rates::FREE {
         return format!("{name} costs nothing (prices of {version}).");
     }
     let above = price.above.map(|above| format!(" of requests above {above} input tokens"));
@@ -458,11 +464,12 @@ mod tests {
             let explanation = explained(&call);
             let mut sum = 0;
             for attempt in &explanation.attempts {
-                let parts: u128 = attempt.parts.iter().map(|part| part.amount_usd.picos()).sum();
+                let parts: u128 = attempt.parts.iter().filter_map(|part| part.amount_usd).map(Exact::picos).sum();
                 prop_assert_eq!(attempt.amount_usd.map_or(0, Exact::picos), parts);
                 prop_assert!(attempt.parts.iter().all(|part| part.tokens > 0));
                 let each = attempt.parts.iter().all(|part| {
-                    part.amount_usd.picos() == u128::from(part.rate.picos()) * u128::from(part.tokens)
+                    let amount = part.rate.map(|rate| u128::from(rate.picos()) * u128::from(part.tokens));
+                    part.amount_usd.map(Exact::picos) == amount && amount.is_some() == attempt.amount_usd.is_some()
                 });
                 prop_assert!(each);
                 sum += parts;

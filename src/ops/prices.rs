@@ -151,8 +151,7 @@ pub fn detail(book: &PriceBook, target: &Target, now: DateTime<Utc>) -> Option<P
     if let Some(listing) = book.find(target) {
         return Some(described(target, &listing, now));
     }
-    let nothing = Rates { output: Some(Rate::FREE), ..Rates::default() };
-    let price = ModelPrice { version: book.version.clone(), base: nothing, ..ModelPrice::default() };
+    let price = ModelPrice { version: book.version.clone(), base: Rates::FREE, ..ModelPrice::default() };
     let listing =
         Listing { provider: &target.provider, model: &target.model, price: &price, doubts: Vec::new() };
     book.is_free(&target.provider).then(|| described(target, &listing, now))

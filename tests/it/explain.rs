@@ -127,6 +127,9 @@ fn a_call_without_a_price_says_where_to_get_one() {
     assert!(output.replace('\n', " ").contains("`llmops cost reprice --since 20"), "{output}");
     let found = explained(&wired);
     assert_eq!((&found["cost_usd"], &found["attempts"][0]["amount_usd"]), (&Value::Null, &Value::Null));
+    let input = &found["attempts"][0]["parts"][0];
+    assert_eq!((&input["class"], &input["usd_per_mtok"]), (&json!("input"), &Value::Null));
+    assert!(output.lines().any(|line| line.starts_with("input ") && line.ends_with('?')), "{output}");
 }
 
 #[test]

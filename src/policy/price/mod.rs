@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::call::{Attempt, Cost, CostStatus};
 use crate::domain::failure::Failure;
-use crate::domain::money::{Money, Rate};
+use crate::domain::money::Money;
 use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::price::{Charge, Doubt, Known, Price, Rates};
 
@@ -169,7 +169,7 @@ impl PriceBook {
             version: self.version.clone(),
             provider: target.provider.clone(),
             model: target.model.clone(),
-            rates: Rates { output: Some(Rate::FREE), ..Rates::default() },
+            rates: Rates::FREE,
             above: None,
             service: None,
             hours: None,

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::failure::FailureKind;
+use crate::domain::money::Rate;
 use crate::domain::usage::Usage;
 
 fn rates(input: u64, output: u64) -> Rates {

@@ -112,14 +112,17 @@ fn parts_table(ui: &Ui, attempt: &ExplainedAttempt, rounded: Option<Money>) -> S
         Column::number("$/M tokens"),
         Column::number("Amount"),
     ];
-    let amounts = attempt.parts.iter().map(|part| part.amount_usd).chain(attempt.amount_usd);
+    let amounts = attempt.parts.iter().filter_map(|part| part.amount_usd).chain(attempt.amount_usd);
     let decimals = amounts.map(Exact::decimals).max().unwrap_or_default();
+    let unknown = || "?".to_owned();
     let mut rows: Vec<Vec<String>> = attempt
         .parts
         .iter()
         .map(|part| {
             let tokens = thousands(part.tokens);
-            vec![part.class.to_owned(), tokens, part.rate.to_string(), exactly(part.amount_usd, decimals)]
+            let rate = part.rate.map_or_else(unknown, |rate| rate.to_string());
+            let amount = part.amount_usd.map_or_else(unknown, |amount| exactly(amount, decimals));
+            vec![part.class.to_owned(), tokens, rate, amount]
         })
         .collect();
     let sum = |name: &str, amount: String| vec![name.to_owned(), String::new(), String::new(), amount];
