@@ -23,13 +23,13 @@
 //! # Where things go
 //! A new command: a file in `cli/commands`, an operation in `ops`; its help begins with examples, which are run
 //! by a test. What Tab offers for a value is decided by its name, in `cli/complete`; the scripts and pages in
-//! `completions` and `man` are made from `cli/definition.rs`. A new protocol: an adapter in
-//! `provider`. A new rule: a pure function in `policy` with a table test. A new table or query: `store`,
-//! behind a method that takes and returns domain types. A new price: `config/prices.yaml`; a list of
-//! prices in another format: a reader in `config/prices/import`. What a call costs is `policy::price`'s to say, what was
-//! spent is `store::spend`'s: rollups that every record keeps up to date. A new setting: its
-//! default in `config/default.yaml`, its type in `config::sections`, and what it becomes, as plain data, in
-//! `domain::settings`; `build.rs` turns both YAML files into JSON.
+//! `completions` and `man` are made from `cli/definition.rs`. A new protocol: an adapter in `provider`. A new
+//! rule: a pure function in `policy` with a table test. A new table: a migration in `store/migrations`, and
+//! `store/schema.sql`. A new query: `store`, behind a method that takes and returns domain types. A new price:
+//! `config/prices.yaml`; a list of prices in another format: a reader in `config/prices/import`. What a call
+//! costs is `policy::price`'s to say, what was spent is `store::spend`'s: rollups that every record keeps up to
+//! date. A new setting: its default in `config/default.yaml`, its type in `config::sections`, and what it
+//! becomes, as plain data, in `domain::settings`; `build.rs` turns both YAML files into JSON.
 
 pub mod cli;
 pub mod config;

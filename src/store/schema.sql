@@ -1,0 +1,127 @@
+-- The tables as they are now: what the migrations come to, for a new store in one step.
+
+-- A call: one question, however many attempts. `id` is a UUIDv7, so its index sorts by time.
+CREATE TABLE calls (
+    seq                   INTEGER PRIMARY KEY,
+    id                    BLOB    NOT NULL UNIQUE,
+    started_us            INTEGER NOT NULL,
+    origin                TEXT    NOT NULL,
+    provider              TEXT    NOT NULL,
+    model                 TEXT    NOT NULL,
+    user                  TEXT,
+    status                TEXT    NOT NULL,
+    attempts              INTEGER NOT NULL,
+    input_tokens          INTEGER,           -- all eight are NULL where usage is not known
+    cached_input_tokens   INTEGER,
+    cache_write_tokens    INTEGER,
+    cache_write_1h_tokens INTEGER,
+    output_tokens         INTEGER,
+    reasoning_tokens      INTEGER,
+    input_audio_tokens    INTEGER,
+    cost_nanos            INTEGER,           -- nano-dollars; NULL where not known
+    cost_status           TEXT    NOT NULL,
+    price_version         TEXT,
+    latency_ms            INTEGER NOT NULL,
+    first_token_ms        INTEGER,
+    finish_reason         TEXT,
+    error_kind            TEXT,
+    error_status          INTEGER,
+    error_message         TEXT,
+    error_retryable       INTEGER,
+    -- What was kept of the bodies: full, masked, cut (one was too large), none, pruned. A body that is not kept
+    -- although there was one is empty.
+    bodies                TEXT    NOT NULL DEFAULT 'full',
+    output_audio_tokens   INTEGER
+) STRICT;
+
+-- Prices as they were applied, each once: JSON of the rates and of what chose them.
+CREATE TABLE prices (
+    id    INTEGER PRIMARY KEY,
+    price TEXT    NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE attempts (
+    call                  INTEGER NOT NULL REFERENCES calls (seq) ON DELETE CASCADE,
+    number                INTEGER NOT NULL,
+    provider              TEXT    NOT NULL,
+    model                 TEXT    NOT NULL,
+    offset_ms             INTEGER NOT NULL,
+    duration_ms           INTEGER NOT NULL,
+    failure_kind          TEXT,
+    status                INTEGER,
+    code                  TEXT,
+    message               TEXT,
+    input_tokens          INTEGER,           -- what it used; all from here on are NULL where that is not known
+    cached_input_tokens   INTEGER,
+    cache_write_tokens    INTEGER,
+    cache_write_1h_tokens INTEGER,
+    output_tokens         INTEGER,
+    reasoning_tokens      INTEGER,
+    input_audio_tokens    INTEGER,
+    output_audio_tokens   INTEGER,
+    known                 TEXT,              -- how: reported, counted, partial
+    service_tier          TEXT,              -- as the response named it
+    price                 INTEGER REFERENCES prices (id),  -- what was asked for it; NULL if no table said
+    PRIMARY KEY (call, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tags (
+    call  INTEGER NOT NULL REFERENCES calls (seq) ON DELETE CASCADE,
+    key   TEXT    NOT NULL,
+    value TEXT    NOT NULL,
+    PRIMARY KEY (call, key)
+) STRICT, WITHOUT ROWID;
+
+-- Requests and answers, zstd with the store's dictionary.
+CREATE TABLE bodies (
+    call     INTEGER PRIMARY KEY REFERENCES calls (seq) ON DELETE CASCADE,
+    request  BLOB NOT NULL,
+    response BLOB
+) STRICT;
+
+-- What was spent, by quarter hour of the start (Unix seconds / 900) and model: whole days of any time
+-- zone are sums of quarters. The writer keeps it in the transaction of the call.
+CREATE TABLE spend (
+    quarter             INTEGER NOT NULL,
+    provider            TEXT    NOT NULL,
+    model               TEXT    NOT NULL,
+    calls               INTEGER NOT NULL,
+    input_tokens        INTEGER NOT NULL,
+    cached_input_tokens INTEGER NOT NULL,
+    output_tokens       INTEGER NOT NULL,
+    cost_nanos          INTEGER NOT NULL,
+    unpriced_calls      INTEGER NOT NULL,
+    PRIMARY KEY (quarter, provider, model)
+) STRICT, WITHOUT ROWID;
+
+-- Whom spend is for: every mixture there is of what calls are grouped by.
+CREATE TABLE accounts (
+    id       INTEGER PRIMARY KEY,
+    provider TEXT    NOT NULL,
+    model    TEXT    NOT NULL,
+    origin   TEXT    NOT NULL,           -- empty, as is the status, for calls deleted before accounts were kept
+    status   TEXT    NOT NULL,
+    user     TEXT    NOT NULL,           -- empty if there is none
+    tags     TEXT    NOT NULL,           -- a JSON object, keys in order
+    UNIQUE (provider, model, origin, status, user, tags)
+) STRICT;
+
+-- What was spent, by quarter hour and account: as `spend`, but larger, up to a row a call where every user or
+-- tag is another. The writer keeps both.
+CREATE TABLE ledger (
+    quarter             INTEGER NOT NULL,
+    account             INTEGER NOT NULL REFERENCES accounts (id),
+    calls               INTEGER NOT NULL,
+    input_tokens        INTEGER NOT NULL,
+    cached_input_tokens INTEGER NOT NULL,
+    output_tokens       INTEGER NOT NULL,
+    cost_nanos          INTEGER NOT NULL,
+    unpriced_calls      INTEGER NOT NULL,
+    PRIMARY KEY (quarter, account)
+) STRICT, WITHOUT ROWID;
+
+-- The calls of a user, newest or oldest first. Most calls have none.
+CREATE INDEX calls_by_user ON calls (user, id) WHERE user IS NOT NULL;
+
+-- The calls with a tag.
+CREATE INDEX tags_by_value ON tags (key, value);
