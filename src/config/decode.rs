@@ -113,17 +113,18 @@ fn nearest(name: &str, known: &[&str]) -> Option<String> {
 
 /// The time zone that was probably meant: often its city alone is written.
 fn zone_meant(name: &str) -> Option<String> {
-    let city = |zone: &str| zone.rsplit('/').next().unwrap_or(zone).to_owned();
+    let names = Zone::names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let city = |zone: &&str| zone.rsplit('/').next().unwrap_or(zone).to_owned();
     let written = name.replace(' ', "_");
-    let of_city = |wanted: &str| Zone::names().find(|zone| city(zone).eq_ignore_ascii_case(wanted));
     if written.contains('/') {
-        let names: Vec<&str> = Zone::names().collect();
         return nearest(&written, &names);
     }
-    let cities: Vec<String> = Zone::names().map(city).collect();
+    let of_city = |wanted: &str| names.iter().find(|zone| city(zone).eq_ignore_ascii_case(wanted));
+    let cities: Vec<String> = names.iter().map(city).collect();
     let alike = || most_alike(&written, cities.iter().map(String::as_str)).into_iter().next();
     let zone = of_city(&written).or_else(|| of_city(&alike()?));
-    zone.map(str::to_owned)
+    zone.map(|zone| (*zone).to_owned())
 }
 
 /// The words of Rust's types, in words for people.

@@ -233,8 +233,7 @@ mod tests {
     }
 
     fn zones() -> impl Strategy<Value = Zone> {
-        let names: Vec<&str> = Zone::names().collect();
-        proptest::sample::select(names).prop_map(|name| name.parse().unwrap())
+        proptest::sample::select(Zone::names()).prop_map(|name| name.parse().unwrap())
     }
 
     fn days_since_1970() -> impl Strategy<Value = NaiveDate> {

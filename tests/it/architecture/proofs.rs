@@ -192,8 +192,8 @@ fn crates_stay_at_home() {
             ("src/domain/mod.rs", "use regex::Regex;\nuse tokio_util::x;\nuse serde::Serialize;"),
         ],
         &[
-            "src/domain/mod.rs:1: `regex::Regex` in domain, which makes do with std, serde, serde_json, chrono, chrono_tz, uuid, thiserror",
-            "src/domain/mod.rs:2: `tokio_util::x` in domain, which makes do with std, serde, serde_json, chrono, chrono_tz, uuid, thiserror",
+            "src/domain/mod.rs:1: `regex::Regex` in domain, which makes do with std, serde, serde_json, chrono, jiff, uuid, thiserror",
+            "src/domain/mod.rs:2: `tokio_util::x` in domain, which makes do with std, serde, serde_json, chrono, jiff, uuid, thiserror",
             "src/ops/a.rs:1: `rusqlite::Connection` outside of store",
             "src/ops/a.rs:2: `zstd::encode` outside of store",
             "src/serve/mod.rs:1: `rusqlite::Connection` outside of store",

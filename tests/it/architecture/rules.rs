@@ -61,7 +61,7 @@ const IMPURE: [&str; 9] = [
 ];
 
 /// All that the ground floor may use of the outside.
-const OF_DOMAIN: [&str; 7] = ["std", "serde", "serde_json", "chrono", "chrono_tz", "uuid", "thiserror"];
+const OF_DOMAIN: [&str; 7] = ["std", "serde", "serde_json", "chrono", "jiff", "uuid", "thiserror"];
 
 const PRINTS: [&str; 4] = ["print", "println", "eprint", "eprintln"];
 
