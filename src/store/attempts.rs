@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
 
-use super::calls::{FromJson, Word, target_of, usage_at};
+use super::columns::{FromJson, Word, count, target_of, usage_at};
 use super::intern::Interned;
-use super::spend::count;
 use crate::domain::call::Attempt;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::price::{Charge, Known, Price};

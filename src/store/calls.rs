@@ -5,20 +5,17 @@ use std::collections::BTreeMap;
 use chrono::DateTime;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
 use super::attempts::{self, Applied};
 use super::bodies::{Packed, Packer, unpack};
+use super::columns::{Word, count, target_of, usage_at};
 use super::error::StoreError;
 use super::intern::Interned;
 use super::reader::Reader;
-use super::spend::count;
 use crate::domain::call::{
     Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Kept, Origin, Status,
 };
 use crate::domain::money::Money;
-use crate::domain::name::Target;
 use crate::domain::usage::Usage;
 
 /// A call, or its summary, as it lies in the store.
@@ -193,37 +190,6 @@ impl FromSql for Body {
     }
 }
 
-impl FromSql for CallId {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let id = Uuid::from_slice(value.as_blob()?);
-        id.map(Self).map_err(|error| FromSqlError::Other(error.into()))
-    }
-}
-
-/// One of the words an enum is written as.
-pub(super) struct Word<T>(pub(super) T);
-
-impl<T: std::str::FromStr<Err = String>> FromSql for Word<T> {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_str()?.parse().map(Self).map_err(|error: String| FromSqlError::Other(error.into()))
-    }
-}
-
-/// Something that is written as JSON.
-pub(super) struct FromJson<T>(pub(super) T);
-
-impl<T: DeserializeOwned> FromSql for FromJson<T> {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let value = serde_json::from_str(value.as_str()?);
-        value.map(Self).map_err(|error| FromSqlError::Other(error.into()))
-    }
-}
-
-pub(super) fn target_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Target> {
-    let (provider, model): (String, String) = (row.get(at)?, row.get(at + 1)?);
-    Ok(Target { provider: provider.into(), model: model.into() })
-}
-
 /// A row of `COLUMNS`, and the tags that go with it.
 pub(super) fn with_tags(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>> {
     let mut stored = summary_of(row)?;
@@ -257,24 +223,6 @@ fn summary_of(row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>> {
         error: error_of(row)?,
     };
     Ok(Stored { seq: row.get(0)?, bodies: row.get::<_, Word<Kept>>(27)?.0, call: summary })
-}
-
-/// The eight counts of tokens that begin at a column.
-pub(super) fn usage_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Usage>> {
-    let Some(input_tokens) = row.get(first)? else {
-        return Ok(None);
-    };
-    let count = |class: usize| row.get(first + class);
-    Ok(Some(Usage {
-        input_tokens,
-        cached_input_tokens: count(1)?,
-        cache_write_tokens: count(2)?,
-        cache_write_1h_tokens: count(3)?,
-        output_tokens: count(4)?,
-        reasoning_tokens: count(5)?,
-        input_audio_tokens: count(6)?,
-        output_audio_tokens: count(7)?,
-    }))
 }
 
 fn error_of(row: &Row<'_>) -> rusqlite::Result<Option<CallFailure>> {

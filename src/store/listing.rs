@@ -8,9 +8,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::calls::{COLUMNS, Stored, with_tags};
+use super::columns::count;
 use super::error::StoreError;
 use super::reader::Reader;
-use super::spend::count;
 use crate::domain::call::{CallId, CallSummary};
 use crate::domain::filter::CallFilter;
 

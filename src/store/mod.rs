@@ -21,6 +21,7 @@
 mod attempts;
 mod bodies;
 mod calls;
+mod columns;
 mod error;
 mod file;
 mod intern;

@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, Row, params};
 
-use super::calls::{FromJson, target_of};
+use super::columns::{FromJson, count, target_of};
 use super::error::StoreError;
 use super::intern::Interned;
 use super::reader::Reader;
@@ -96,11 +96,6 @@ fn quarter(time: DateTime<Utc>) -> i64 {
 /// When a quarter hour began.
 fn began(quarter: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(quarter * QUARTER)
-}
-
-/// SQLite's integers are signed; no provider reports 2⁶³ tokens and means it.
-pub(super) fn count(tokens: u64) -> i64 {
-    i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
 impl Reader {
