@@ -22,6 +22,9 @@ const RATES: [&str; 8] = [
     "output_audio",
 ];
 
+/// Keys whose values are the prices of a service tier.
+const SERVICES: [&str; 3] = ["batch", "flex", "priority"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     let out = env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
     for name in ["prices", "default"] {
@@ -43,13 +46,6 @@ fn normalise(table: &mut Value) {
     }
     for model in table["models"].as_array_mut().into_iter().flatten() {
         let Value::Object(mut entry) = with_rates(model.take()) else { continue };
-        let service = ["batch", "flex", "priority"].into_iter();
-        let service: Map<String, Value> = service
-            .filter_map(|name| Some((name.to_owned(), with_rates(entry.shift_remove(name)?)["rates"].take())))
-            .collect();
-        if !service.is_empty() {
-            entry.insert("service".into(), Value::Object(service));
-        }
         for (flat, nested) in [("tiers", "tiers"), ("time_of_day_utc", "windows"), ("scheduled", "scheduled")]
         {
             if let Some(Value::Array(items)) = entry.shift_remove(flat) {
@@ -60,19 +56,24 @@ fn normalise(table: &mut Value) {
     }
 }
 
-/// Prices, which stand among other keys, as text under a key of their own.
+/// Prices, which stand among other keys, as text under a key of their own; those of service tiers under another.
 fn with_rates(entry: Value) -> Value {
     let Value::Object(fields) = entry else { return entry };
-    let (mut rates, mut others) = (Map::new(), Map::new());
+    let (mut rates, mut service, mut others) = (Map::new(), Map::new(), Map::new());
     for (key, value) in fields {
         if RATES.contains(&key.as_str()) {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             rates.insert(key, Value::String(text));
+        } else if SERVICES.contains(&key.as_str()) {
+            service.insert(key, with_rates(value)["rates"].take());
         } else {
             let key = if key == "input_tokens_above" { "above".to_owned() } else { key };
             others.insert(key, value);
         }
     }
     others.insert("rates".into(), json!(rates));
+    if !service.is_empty() {
+        others.insert("service".into(), Value::Object(service));
+    }
     Value::Object(others)
 }

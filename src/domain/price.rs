@@ -101,6 +101,13 @@ pub struct Price {
     pub doubts: Vec<Doubt>,
 }
 
+impl Price {
+    /// Whether a call costs as much by both, and that is known as well.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        self.rates == other.rates && self.doubts == other.doubts
+    }
+}
+
 words! {
     /// How it is known what an attempt used.
     Known {

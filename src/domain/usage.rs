@@ -30,6 +30,11 @@ pub struct Usage {
     pub output_audio_tokens: u64,
 }
 
+impl Usage {
+    /// No call uses four thousand million tokens: a server that says so must not overflow the books.
+    pub const MOST: u64 = 1 << 32;
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_zero(count: &u64) -> bool {
     *count == 0

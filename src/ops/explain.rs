@@ -9,7 +9,7 @@ use crate::domain::money::{Exact, Money, Rate};
 use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::price::{Charge, Doubt, Known, Price, Rates};
 use crate::domain::usage::Usage;
-use crate::policy::price::{Billed, Part, SoundDoubt, billed, cost_of, parts, picos, sound_doubts};
+use crate::policy::price::{Billed, Part, UsageDoubt, billed, cost_of, parts, picos, usage_doubts};
 
 /// A call's cost, and how it came about.
 #[derive(Debug, Serialize)]
@@ -157,18 +157,19 @@ fn listed_as(price: &Price) -> String {
 }
 
 fn doubts(price: &Price, charge: &Charge) -> Vec<&'static str> {
-    let sound = sound_doubts(&price.rates, &charge.usage).into_iter().map(|doubt| match doubt {
-        SoundDoubt::Input => "sound_input",
-        SoundDoubt::Cached => "sound_cached",
-        SoundDoubt::Output => "sound_output",
+    let used = usage_doubts(&price.rates, &charge.usage).into_iter().map(|doubt| match doubt {
+        UsageDoubt::Impossible => "impossible_usage",
+        UsageDoubt::SoundInput => "sound_input",
+        UsageDoubt::SoundCached => "sound_cached",
+        UsageDoubt::SoundOutput => "sound_output",
     });
-    price.doubts.iter().map(|doubt| doubt.as_str()).chain(sound).collect()
+    price.doubts.iter().map(|doubt| doubt.as_str()).chain(used).collect()
 }
 
 fn price_notes(price: &Price, charge: &Charge, target: &Target) -> Vec<String> {
     let doubts = price.doubts.iter().map(|doubt| in_doubt(*doubt, charge, target));
-    let sound = sound_doubts(&price.rates, &charge.usage).into_iter().map(sound_in_doubt);
-    [applied(price)].into_iter().chain(doubts).chain(sound).collect()
+    let used = usage_doubts(&price.rates, &charge.usage).into_iter().map(usage_in_doubt);
+    [applied(price)].into_iter().chain(doubts).chain(used).collect()
 }
 
 /// How the tokens are known.
@@ -230,11 +231,14 @@ fn in_doubt(doubt: Doubt, charge: &Charge, target: &Target) -> String {
     }
 }
 
-fn sound_in_doubt(doubt: SoundDoubt) -> String {
+fn usage_in_doubt(doubt: UsageDoubt) -> String {
     let why = match doubt {
-        SoundDoubt::Input => "the table has no rate for sound in the input, so it is billed as text",
-        SoundDoubt::Cached => "part of the input was cached, and nobody says how much of that was sound",
-        SoundDoubt::Output => "the table has no rate for sound in the output, so it is billed as text",
+        UsageDoubt::Impossible => {
+            "the provider reported more tokens than a call can have, or parts larger than the whole"
+        }
+        UsageDoubt::SoundInput => "the table has no rate for sound in the input, so it is billed as text",
+        UsageDoubt::SoundCached => "part of the input was cached, and nobody says how much of that was sound",
+        UsageDoubt::SoundOutput => "the table has no rate for sound in the output, so it is billed as text",
     };
     format!("An estimate: {why}.")
 }

@@ -1,6 +1,6 @@
 //! The prices there are: all of them as rows, and one model's in full.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde::{Serialize, Serializer};
@@ -63,6 +63,9 @@ pub struct PriceRates {
     /// The time of day to before which they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// Those of service tiers for requests of this size, where they are listed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub service_tiers: BTreeMap<String, PriceRates>,
     /// USD per million tokens, by class.
     #[serde(flatten)]
     pub usd_per_mtok: BTreeMap<&'static str, f64>,
@@ -164,6 +167,9 @@ fn described(target: &Target, listing: &Listing<'_>, now: DateTime<Utc>) -> Pric
     let doubts: Vec<Doubt> =
         [listing.doubts.as_slice(), terms.as_ref().map_or(&[], |terms| &terms.doubts)].concat();
     let part = |rates: &Rates| PriceRates::new(*rates);
+    let services = |service: &HashMap<String, Rates>| {
+        service.iter().map(|(name, rates)| (name.clone(), part(rates))).collect()
+    };
     let time = |time: NaiveTime| Some(time.format("%H:%M").to_string());
     PriceDetail {
         row: row(target.clone(), price, terms.as_ref(), !listing.doubts.is_empty()),
@@ -176,9 +182,13 @@ fn described(target: &Target, listing: &Listing<'_>, now: DateTime<Utc>) -> Pric
         tiers: price
             .tiers
             .iter()
-            .map(|tier| PriceRates { input_tokens_above: Some(tier.above), ..part(&tier.rates) })
+            .map(|tier| PriceRates {
+                input_tokens_above: Some(tier.above),
+                service_tiers: services(&tier.service),
+                ..part(&tier.rates)
+            })
             .collect(),
-        service_tiers: price.service.iter().map(|(name, rates)| (name.clone(), part(rates))).collect(),
+        service_tiers: services(&price.service),
         time_of_day_utc: price
             .windows
             .iter()
@@ -227,6 +237,7 @@ impl PriceRates {
         ];
         let usd_per_mtok =
             classes.into_iter().filter_map(|(name, rate)| Some((name, per_million(rate?)))).collect();
-        Self { input_tokens_above: None, from: None, to: None, usd_per_mtok, rates }
+        let service_tiers = BTreeMap::new();
+        Self { input_tokens_above: None, from: None, to: None, service_tiers, usd_per_mtok, rates }
     }
 }

@@ -133,13 +133,10 @@ fn delta_of(choice: u64, message: &Value) -> Delta {
     }
 }
 
-/// No call uses four thousand million tokens; a server that says so must not overflow the books.
-const MOST_TOKENS: u64 = 1 << 32;
-
 /// Usage in the one convention: cached and cache-written tokens inside the input, reasoning inside the output.
 fn usage_of(usage: &Value) -> Option<Usage> {
-    let count = |value: &Value| value.as_u64().unwrap_or(0).min(MOST_TOKENS);
-    let input_tokens = usage["prompt_tokens"].as_u64()?.min(MOST_TOKENS);
+    let count = |value: &Value| value.as_u64().unwrap_or(0).min(Usage::MOST);
+    let input_tokens = usage["prompt_tokens"].as_u64()?.min(Usage::MOST);
     let (input, output) = (&usage["prompt_tokens_details"], &usage["completion_tokens_details"]);
     let completion = count(&usage["completion_tokens"]);
     let reasoning_tokens = count(&output["reasoning_tokens"]);

@@ -1,7 +1,7 @@
 //! Prices as they are kept, in JSON that is read at every start: the built-in table, which the build script
 //! makes from `prices.yaml`, and the user's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{NaiveDate, NaiveTime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -43,6 +43,8 @@ pub(super) struct ModelEntry {
 struct TierEntry {
     above: u64,
     rates: Rates,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    service: BTreeMap<String, Rates>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,7 +77,9 @@ fn as_time_of_day<S: Serializer>(time: &NaiveTime, serializer: S) -> Result<S::O
 impl ModelEntry {
     /// What is kept of a price.
     pub(super) fn of(target: &Target, price: &ModelPrice) -> Self {
-        let tier = |tier: &Tier| TierEntry { above: tier.above, rates: tier.rates };
+        let service = |service: &HashMap<String, Rates>| service.clone().into_iter().collect();
+        let tier =
+            |tier: &Tier| TierEntry { above: tier.above, rates: tier.rates, service: service(&tier.service) };
         let window = |w: &Window| WindowEntry { from: w.from, to: w.to, rates: w.rates };
         Self {
             id: target.model.clone(),
@@ -84,7 +88,7 @@ impl ModelEntry {
             aliases: price.aliases.clone(),
             rates: price.base,
             tiers: price.tiers.iter().map(tier).collect(),
-            service: price.service.iter().map(|(name, rates)| (name.clone(), *rates)).collect(),
+            service: service(&price.service),
             windows: price.windows.iter().map(window).collect(),
             effective_from: price.effective_from,
             scheduled: price
@@ -99,7 +103,11 @@ impl ModelEntry {
 
     /// The same as the price it is, under the version of its table.
     pub(super) fn into_price(self, table: &str) -> (Target, ModelPrice) {
-        let tier = |tier: TierEntry| Tier { above: tier.above, rates: tier.rates };
+        let tier = |tier: TierEntry| Tier {
+            above: tier.above,
+            rates: tier.rates,
+            service: tier.service.into_iter().collect(),
+        };
         let window = |w: WindowEntry| Window { from: w.from, to: w.to, rates: w.rates };
         let mut tiers: Vec<Tier> = self.tiers.into_iter().map(tier).collect();
         tiers.sort_by_key(|tier| tier.above);

@@ -17,9 +17,14 @@ pub fn reprice(book: &PriceBook, attempts: &[Attempt], cost: &Cost, started: Dat
         charged = true;
         let price = charge.price.take();
         book.price(&attempt.target, charge, started);
-        if charge.price.is_none() && price.is_some() {
-            charge.price = price;
-            stayed = true;
+        match (&charge.price, price) {
+            (None, Some(kept)) => {
+                charge.price = Some(kept);
+                stayed = true;
+            }
+            // Another table that asks the same changes nothing: what a call was billed by stays on record.
+            (Some(new), Some(kept)) if new.asks_the_same(&kept) => charge.price = Some(kept),
+            _ => {}
         }
     }
     if !charged {

@@ -216,7 +216,10 @@ fn any_price() -> impl Strategy<Value = ModelPrice> {
                 ModelPrice {
                     version: "v".into(),
                     base,
-                    tiers: tiers.into_iter().map(|(above, rates)| Tier { above, rates }).collect(),
+                    tiers: tiers
+                        .into_iter()
+                        .map(|(above, rates)| Tier { above, rates, ..Tier::default() })
+                        .collect(),
                     service: service.into_iter().collect::<HashMap<_, _>>(),
                     windows,
                     effective_from: effective.map(day),

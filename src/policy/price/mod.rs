@@ -25,7 +25,7 @@ use crate::domain::price::{Charge, Doubt, Known, Price, Rates};
 pub use again::reprice;
 pub use model::{CONFIGURED, Imported, ModelPrice, Terms, Tier, Window};
 pub use names::{Form, forms};
-pub use parts::{Part, SoundDoubt, cost, parts, picos, sound_doubts};
+pub use parts::{Part, UsageDoubt, cost, parts, picos, usage_doubts};
 
 /// The prices of all models: a built-in table, and whatever was laid over it.
 #[derive(Debug, Clone, Default)]
@@ -65,14 +65,14 @@ impl PriceBook {
     }
 
     /// Lays a user's own prices over the table: each replaces what is listed of its model, other names and
-    /// all. What they do not say of the models' limits is taken from there.
+    /// all, and is completed by it ([`ModelPrice::complete`]).
     pub fn lay_over(&mut self, own: impl IntoIterator<Item = (Target, ModelPrice)>) {
         // All are compared with what lies below before any of it is gone.
         let compared = own.into_iter().map(|(target, mut price)| {
             let below = self.named(&target);
-            price.context_window = price.context_window.or(below.and_then(|below| below.context_window));
-            price.max_output_tokens =
-                price.max_output_tokens.or(below.and_then(|below| below.max_output_tokens));
+            if let Some(below) = below {
+                price.complete(below);
+            }
             if let Some(imported) = &mut price.imported {
                 imported.replaces = below.is_some();
             }
@@ -209,7 +209,7 @@ pub fn billed(attempt: &Attempt) -> Billed {
 }
 
 fn status(charge: &Charge, price: &Price, picos: u128) -> CostStatus {
-    let vague = !price.doubts.is_empty() || !sound_doubts(&price.rates, &charge.usage).is_empty();
+    let vague = !price.doubts.is_empty() || !usage_doubts(&price.rates, &charge.usage).is_empty();
     match charge.known {
         Known::Reported if vague && picos > 0 => CostStatus::Estimated,
         Known::Reported => CostStatus::Exact,
@@ -248,8 +248,12 @@ pub fn cost_of(attempts: &[Attempt]) -> Cost {
 /// The versions of the tables that priced a call; nearly always one.
 fn versions(attempts: &[Attempt]) -> Option<String> {
     let prices = attempts.iter().filter_map(|attempt| attempt.charge.as_ref()?.price.as_ref());
-    let mut versions: Vec<&str> = prices.map(|price| price.version.as_str()).collect();
-    versions.dedup();
+    let mut versions: Vec<&str> = Vec::new();
+    for price in prices {
+        if !versions.contains(&price.version.as_str()) {
+            versions.push(&price.version);
+        }
+    }
     (!versions.is_empty()).then(|| versions.join(", "))
 }
 

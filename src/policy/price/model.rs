@@ -14,12 +14,14 @@ use crate::domain::price::{Doubt, Rates};
 pub const CONFIGURED: &str = "config";
 
 /// Rates that replace the others above a size of the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tier {
     /// Input tokens that must be exceeded.
     pub above: u64,
     /// The rates of the whole request then.
     pub rates: Rates,
+    /// Those of service tiers then, where they are listed.
+    pub service: HashMap<String, Rates>,
 }
 
 /// Rates at certain hours, UTC.
@@ -105,6 +107,37 @@ pub struct Terms {
 }
 
 impl ModelPrice {
+    /// Takes what is not said here from another price of the same model, where that asks as much: a list that
+    /// has no words for sizes, service tiers or hours does not say that there are none.
+    pub(super) fn complete(&mut self, other: &Self) {
+        self.context_window = self.context_window.or(other.context_window);
+        self.max_output_tokens = self.max_output_tokens.or(other.max_output_tokens);
+        if (self.base.input, self.base.output) != (other.base.input, other.base.output) {
+            return;
+        }
+        self.base = Rates {
+            cached_input: self.base.cached_input.or(other.base.cached_input),
+            cache_write: self.base.cache_write.or(other.base.cache_write),
+            cache_write_1h: self.base.cache_write_1h.or(other.base.cache_write_1h),
+            input_audio: self.base.input_audio.or(other.base.input_audio),
+            cached_input_audio: self.base.cached_input_audio.or(other.base.cached_input_audio),
+            output_audio: self.base.output_audio.or(other.base.output_audio),
+            ..self.base
+        };
+        for (name, rates) in &other.service {
+            self.service.entry(name.clone()).or_insert(*rates);
+        }
+        if self.tiers.is_empty() {
+            self.tiers.clone_from(&other.tiers);
+        }
+        if self.windows.is_empty() {
+            self.windows.clone_from(&other.windows);
+        }
+        if self.scheduled.is_empty() {
+            self.scheduled.clone_from(&other.scheduled);
+        }
+    }
+
     /// The terms of a request with `input_tokens` at `time`, billed by `service_tier` as the response
     /// reports it. Nothing if the table does not know.
     pub fn terms(&self, input_tokens: u64, service_tier: Option<&str>, time: DateTime<Utc>) -> Option<Terms> {
@@ -150,10 +183,14 @@ impl ModelPrice {
         if self.schedule(time).is_some() || self.window(time).is_some() {
             return None;
         }
-        // Providers publish the multipliers for standard, batch and flex.
-        let doubts = if tier.is_some() && name == "priority" { vec![Doubt::Service] } else { Vec::new() };
+        let listed = tier.is_none_or(|tier| tier.service.contains_key(name));
+        // Providers publish the multipliers for standard, batch and flex, from which the built-in table is made.
+        let doubtful = !listed && (name == "priority" || self.imported.is_some());
+        let scaled = |tier: &Tier| scale(rates, &self.base, &tier.rates);
+        let doubts = if doubtful { vec![Doubt::Service] } else { Vec::new() };
         Some(Terms {
-            rates: tier.map_or(*rates, |tier| scale(rates, &self.base, &tier.rates)),
+            rates: tier
+                .map_or(*rates, |tier| tier.service.get(name).copied().unwrap_or_else(|| scaled(tier))),
             above: tier.map(|tier| tier.above),
             service: Some(name.to_owned()),
             since: self.effective_from,
@@ -238,7 +275,7 @@ mod tests {
     fn tiered() -> ModelPrice {
         ModelPrice {
             base: rates(2_000, 200, 10_000),
-            tiers: vec![Tier { above: 1_000, rates: rates(4_000, 400, 15_000) }],
+            tiers: vec![Tier { above: 1_000, rates: rates(4_000, 400, 15_000), ..Tier::default() }],
             service: HashMap::from([
                 ("flex".to_owned(), rates(1_000, 100, 5_000)),
                 ("priority".to_owned(), rates(4_000, 400, 20_000)),

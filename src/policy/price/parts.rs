@@ -96,27 +96,39 @@ pub fn cost(rates: &Rates, usage: &Usage) -> Option<Money> {
     picos(rates, usage).map(Money::from_picos)
 }
 
-/// Why sound makes a cost an estimate.
+/// Why what was used makes a cost an estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SoundDoubt {
+pub enum UsageDoubt {
+    /// Parts are larger than the whole, or the whole is larger than any call's: the provider miscounted.
+    Impossible,
     /// Sound in the input has no rate of its own: it is billed as text.
-    Input,
+    SoundInput,
     /// Part of the input was cached, and nobody says how much of that was sound.
-    Cached,
+    SoundCached,
     /// Sound in the output has no rate of its own: it is billed as text.
-    Output,
+    SoundOutput,
 }
 
-/// Why sound makes the cost an estimate; empty if it does not.
-pub fn sound_doubts(rates: &Rates, usage: &Usage) -> Vec<SoundDoubt> {
+/// Why what was used makes the cost an estimate; empty if it does not.
+pub fn usage_doubts(rates: &Rates, usage: &Usage) -> Vec<UsageDoubt> {
     let (input, output) = (usage.input_audio_tokens, usage.output_audio_tokens);
-    let cached = usage.cached_input_tokens + usage.cache_write_tokens > 0;
+    let cached = usage.cached_input_tokens.saturating_add(usage.cache_write_tokens);
     let doubts = [
-        (SoundDoubt::Input, input > 0 && rates.input_audio.is_none()),
-        (SoundDoubt::Cached, input > 0 && input < usage.input_tokens && cached),
-        (SoundDoubt::Output, output > 0 && rates.output_audio.is_none()),
+        (UsageDoubt::Impossible, is_impossible(usage)),
+        (UsageDoubt::SoundInput, input > 0 && rates.input_audio.is_none()),
+        (UsageDoubt::SoundCached, input > 0 && input < usage.input_tokens && cached > 0),
+        (UsageDoubt::SoundOutput, output > 0 && rates.output_audio.is_none()),
     ];
     doubts.into_iter().filter(|(_, holds)| *holds).map(|(doubt, _)| doubt).collect()
+}
+
+fn is_impossible(usage: &Usage) -> bool {
+    let cached = usage.cached_input_tokens.saturating_add(usage.cache_write_tokens);
+    cached > usage.input_tokens
+        || usage.cache_write_1h_tokens > usage.cache_write_tokens
+        || usage.input_audio_tokens > usage.input_tokens
+        || usage.output_audio_tokens > usage.output_tokens
+        || usage.input_tokens.max(usage.output_tokens) >= Usage::MOST
 }
 
 #[cfg(test)]
@@ -143,6 +155,24 @@ mod tests {
     }
 
     #[test]
+    fn parts_larger_than_the_whole_are_in_doubt() {
+        let usage = |cached, written| Usage {
+            input_tokens: 100,
+            cached_input_tokens: cached,
+            cache_write_tokens: written,
+            ..Usage::default()
+        };
+        let doubts = |usage: &Usage| usage_doubts(&rates(2_000, 200, 10_000), usage);
+        assert_eq!(doubts(&usage(60, 40)), []);
+        assert_eq!(doubts(&usage(61, 40)), [UsageDoubt::Impossible]);
+        assert_eq!(doubts(&usage(u64::MAX, 1)), [UsageDoubt::Impossible]);
+        let most = Usage { input_tokens: Usage::MOST, ..Usage::default() };
+        assert_eq!(doubts(&most), [UsageDoubt::Impossible]);
+        // 100 × 200, not 101 of anything
+        assert_eq!(picos(&rates(2_000, 200, 10_000), &usage(101, 0)), Some(20_000));
+    }
+
+    #[test]
     fn output_without_a_price_is_unknown() {
         let embedding = Rates { input: Rate::from_picos(20_000), ..Rates::default() };
         assert!(cost(&embedding, &Usage { input_tokens: 5, ..Usage::default() }).is_some());
@@ -155,12 +185,12 @@ mod tests {
         with.input_audio = Some(Rate::from_picos(1_000));
         let heard = Usage { input_tokens: 100, input_audio_tokens: 80, ..Usage::default() };
         assert_eq!(picos(&with, &heard), Some(20 * 300 + 80 * 1_000));
-        assert!(sound_doubts(&with, &heard).is_empty());
-        assert_eq!(sound_doubts(&rates(300, 30, 2_500), &heard), [SoundDoubt::Input]);
+        assert!(usage_doubts(&with, &heard).is_empty());
+        assert_eq!(usage_doubts(&rates(300, 30, 2_500), &heard), [UsageDoubt::SoundInput]);
         // 80 of sound and 60 cached overlap by 40 at least
         let cached = Usage { cached_input_tokens: 60, ..heard };
         assert_eq!(picos(&with, &cached), Some(40 * 1_000 + 20 * 30 + 40 * 1_000));
-        assert_eq!(sound_doubts(&with, &cached), [SoundDoubt::Cached]);
+        assert_eq!(usage_doubts(&with, &cached), [UsageDoubt::SoundCached]);
     }
 
     fn any_usage() -> impl Strategy<Value = Usage> {

@@ -156,3 +156,27 @@ proptest! {
         prop_assert_eq!(cost_of(&attempts).amount, Some(Money::from_picos(picos.into())));
     }
 }
+
+#[test]
+fn a_list_without_words_for_it_does_not_take_away_what_is_known() {
+    let now = "2026-11-23T12:00:00Z".parse().unwrap();
+    let full = || ModelPrice {
+        base: Rates { cache_write_1h: Some(Rate::from_picos(40)), ..rates(10, 20) },
+        tiers: vec![Tier { above: 100, rates: rates(30, 60), ..Tier::default() }],
+        service: [("batch".to_owned(), rates(5, 10))].into(),
+        ..ModelPrice::default()
+    };
+    let terms = |own: Rates, tokens, service| {
+        let target = Target { provider: "openai".into(), model: "m".into() };
+        let mut book = PriceBook::new("built-in");
+        book.insert("openai".into(), "m".into(), full());
+        book.lay_over([(target.clone(), ModelPrice { base: own, ..ModelPrice::default() })]);
+        book.quote(&target, tokens, service, now).map(|price| price.rates)
+    };
+    assert_eq!(terms(rates(10, 20), 1, None), Some(full().base));
+    assert_eq!(terms(rates(10, 20), 101, None), Some(rates(30, 60)));
+    assert_eq!(terms(rates(10, 20), 1, Some("batch")), Some(rates(5, 10)));
+    // Who asks for something else has something else to say about all of it.
+    assert_eq!(terms(rates(9, 20), 101, None), Some(rates(9, 20)));
+    assert_eq!(terms(rates(9, 20), 1, Some("batch")), None);
+}

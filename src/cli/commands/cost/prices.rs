@@ -234,6 +234,8 @@ fn parts(detail: &PriceDetail) -> Vec<(String, &PriceRates, bool)> {
     for tier in &detail.tiers {
         let above = tier.input_tokens_above.map(thousands).unwrap_or_default();
         parts.push((format!("above {above} in"), tier, false));
+        let services = tier.service_tiers.iter();
+        parts.extend(services.map(|(name, part)| (format!("{name} above {above}"), part, false)));
     }
     parts.extend(detail.service_tiers.iter().map(|(name, part)| (name.clone(), part, false)));
     for part in &detail.time_of_day_utc {

@@ -195,7 +195,7 @@ fn in_force(dated: &BTreeMap<Option<NaiveDate>, Sizes>, on: NaiveDate) -> Option
     let (since, sizes) = until_now.or_else(|| dated.first_key_value())?;
     let base = *sizes.get(&0)?;
     let tier = |(above, classes): (&u64, &Classes)| {
-        Some(Tier { above: *above, rates: classes.or(base).listed_rates()? })
+        Some(Tier { above: *above, rates: classes.or(base).listed_rates()?, ..Tier::default() })
     };
     let later = |(from, sizes): (&Option<NaiveDate>, &Sizes)| -> Option<(NaiveDate, Rates)> {
         Some(((*from)?, sizes.get(&0)?.listed_rates()?))

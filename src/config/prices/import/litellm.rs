@@ -1,11 +1,11 @@
 //! LiteLLM's `model_prices_and_context_window.json`: a map of models, priced in USD per token by keys whose
 //! endings say for which size of request (`_above_200k_tokens`) and which service tier (`_batches`) they are.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::config::tree::{Key, Node, Tree};
 use crate::domain::name::Target;
-use crate::domain::price::NotTaken;
+use crate::domain::price::{NotTaken, Rates};
 use crate::policy::price::{ModelPrice, Tier};
 
 use super::nodes::{Classes, Mistakes, Unit, whole};
@@ -18,9 +18,21 @@ const PLACEHOLDER: &str = "sample_spec";
 #[derive(Default)]
 struct Costs {
     standard: BTreeMap<u64, Classes>,
-    service: BTreeMap<&'static str, Classes>,
+    service: BTreeMap<(u64, &'static str), Classes>,
     /// What else there is to pay for.
     other: Option<NotTaken>,
+}
+
+impl Costs {
+    /// The rates of the service tiers for a size of request, where all that the tier asks for is listed.
+    fn of_services(&self, size: u64) -> HashMap<String, Rates> {
+        let listed = |(above, name): &(u64, &'static str), classes: &Classes| {
+            let small = self.service.get(&(0, *name))?;
+            let rates = classes.listed_rates().filter(|_| classes.covers(*small))?;
+            (*above == size).then(|| ((*name).to_owned(), rates))
+        };
+        self.service.iter().filter_map(|(key, classes)| listed(key, classes)).collect()
+    }
 }
 
 pub(super) fn read(root: &Node, mistakes: &mut Mistakes) -> Found {
@@ -86,12 +98,11 @@ fn costs(fields: &[(Key, Node)], mistakes: &mut Mistakes) -> Costs {
             continue;
         };
         let rate = mistakes.price(name, node, Unit::Token);
-        match (above, service) {
-            (above, None) => costs.standard.entry(above).or_default().set(class, rate),
-            (0, Some(service)) => costs.service.entry(service).or_default().set(class, rate),
-            // What a service tier asks for large requests follows from the others.
-            (_, Some(_)) => {}
-        }
+        let classes = match service {
+            None => costs.standard.entry(above).or_default(),
+            Some(service) => costs.service.entry((above, service)).or_default(),
+        };
+        classes.set(class, rate);
     }
     costs
 }
@@ -148,15 +159,14 @@ fn price(fields: &[(Key, Node)], mut costs: Costs, mode: &str) -> Result<ModelPr
     if base.is_free() && costs.other.is_some() {
         return Err(no_price);
     }
-    let tier =
-        |(above, classes): (u64, Classes)| Some(Tier { above, rates: classes.or(base).listed_rates()? });
-    let service = costs.service.into_iter();
+    let tier = |(above, classes): (u64, Classes)| {
+        let service = costs.of_services(above);
+        Some(Tier { above, rates: classes.or(base).listed_rates()?, service })
+    };
     Ok(ModelPrice {
         base: rates,
-        tiers: costs.standard.into_iter().filter_map(tier).collect(),
-        service: service
-            .filter_map(|(name, classes)| Some((name.to_owned(), classes.listed_rates()?)))
-            .collect(),
+        tiers: costs.standard.iter().map(|(above, classes)| (*above, *classes)).filter_map(tier).collect(),
+        service: costs.of_services(0),
         context_window: number(fields, "max_input_tokens"),
         max_output_tokens: number(fields, "max_output_tokens"),
         ..ModelPrice::default()

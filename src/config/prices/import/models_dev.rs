@@ -78,8 +78,9 @@ fn classes(name: &str, node: &Node, mistakes: &mut Mistakes) -> Classes {
 /// Sizes of request. `context_over_200k` is how they were said before there was a list.
 fn tiers(cost: &Node, base: Classes, mistakes: &mut Mistakes) -> Vec<Tier> {
     let mut tiers: Vec<(Tier, &Place)> = Vec::new();
-    let tier =
-        |above: u64, classes: Classes| classes.or(base).listed_rates().map(|rates| Tier { above, rates });
+    let tier = |above: u64, classes: Classes| {
+        classes.or(base).listed_rates().map(|rates| Tier { above, rates, ..Tier::default() })
+    };
     if let Some(list) = cost.get(&["tiers"]) {
         for item in mistakes.items("tiers", list) {
             let size = item.get(&["tier", "size"]);

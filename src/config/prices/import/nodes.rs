@@ -289,6 +289,14 @@ impl Classes {
         self
     }
 
+    /// Whether every class that `other` prices is priced.
+    pub(super) fn covers(mut self, mut other: Self) -> bool {
+        Self::NAMES.iter().all(|class| {
+            let priced = |classes: &mut Self| classes.slot(class).is_some_and(|slot| slot.is_some());
+            priced(&mut self) || !priced(&mut other)
+        })
+    }
+
     /// Whether every class that is priced is free.
     pub(super) fn is_free(mut self) -> bool {
         Self::NAMES

@@ -1,5 +1,7 @@
 //! Prices in llmops' own format, which is that of the built-in `prices.yaml`.
 
+use std::collections::HashMap;
+
 use crate::config::tree::{Node, Place, Tree};
 use crate::domain::name::{ModelName, Target};
 use crate::domain::price::Rates;
@@ -13,6 +15,9 @@ use super::{Found, Taken};
 const UNIT: &str = "USD per 1,000,000 tokens";
 
 const TOP: [&str; 7] = ["version", "as_of", "unit", "models", "schema_version", "source", "rules"];
+
+/// The service tiers that have rates of their own.
+const SERVICES: [&str; 3] = ["batch", "flex", "priority"];
 
 /// Keys of a model beside its rates. The last four are read over: they are for people.
 const OF_MODEL: [&str; 16] = [
@@ -93,7 +98,7 @@ fn model(node: &Node, mistakes: &mut Mistakes) -> Option<Taken> {
             "provider" => provider = Some(mistakes.text(name, node)),
             "aliases" => price.aliases = aliases(node, mistakes),
             "tiers" => price.tiers = tiers(node, mistakes),
-            "batch" | "flex" | "priority" => {
+            _ if SERVICES.contains(&name) => {
                 price.service.extend(rates(name, node, mistakes).map(|rates| (name.to_owned(), rates)));
             }
             "time_of_day_utc" => price.windows = windows(node, mistakes),
@@ -137,11 +142,11 @@ fn aliases(node: &Node, mistakes: &mut Mistakes) -> Vec<ModelName> {
     items.iter().filter_map(|item| mistakes.text("aliases", item).map(ModelName::from)).collect()
 }
 
-/// The rates of a map that may have these other keys, which are left to `other`.
+/// The rates of a map that has to have these other keys, and may have those, which are all left to `other`.
 fn rates_with<'a>(
     name: &str,
     node: &'a Node,
-    others: &[&str],
+    (needed, more): (&[&str], &[&str]),
     mistakes: &mut Mistakes,
     mut other: impl FnMut(&str, &'a Node, &mut Mistakes),
 ) -> Option<Rates> {
@@ -152,13 +157,14 @@ fn rates_with<'a>(
         seen.push(class);
         if Classes::NAMES.contains(&class) {
             classes.set(class, mistakes.price(class, below, Unit::Million));
-        } else if others.contains(&class) {
+        } else if needed.contains(&class) || more.contains(&class) {
             other(class, below, mistakes);
         } else {
-            unknown(class, &key.place, others.iter().copied().chain(Classes::NAMES), mistakes);
+            let known = needed.iter().chain(more).copied().chain(Classes::NAMES);
+            unknown(class, &key.place, known, mistakes);
         }
     }
-    for needed in others.iter().chain(&["input"]) {
+    for needed in needed.iter().chain(&["input"]) {
         if !seen.contains(needed) && matches!(node.value, Tree::Map(_)) {
             mistakes.add(&node.place, format!("`{name}`: `{needed}` is missing"));
         }
@@ -167,18 +173,23 @@ fn rates_with<'a>(
 }
 
 fn rates(name: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Rates> {
-    rates_with(name, node, &[], mistakes, |_, _, _| ())
+    rates_with(name, node, (&[], &[]), mistakes, |_, _, _| ())
 }
 
 fn tiers(node: &Node, mistakes: &mut Mistakes) -> Vec<Tier> {
     let mut tiers = Vec::new();
     for item in mistakes.items("tiers", node) {
-        let mut above = None;
-        let rates = rates_with("tiers", item, &["input_tokens_above"], mistakes, |name, node, mistakes| {
-            above = mistakes.whole(name, node);
+        let (mut above, mut service) = (None, HashMap::new());
+        let others = (&["input_tokens_above"][..], &SERVICES[..]);
+        let rates = rates_with("tiers", item, others, mistakes, |name, node, mistakes| {
+            if SERVICES.contains(&name) {
+                service.extend(rates(name, node, mistakes).map(|rates| (name.to_owned(), rates)));
+            } else {
+                above = mistakes.whole(name, node);
+            }
         });
         if let (Some(above), Some(rates)) = (above, rates) {
-            tiers.push((Tier { above, rates }, &item.place));
+            tiers.push((Tier { above, rates, service }, &item.place));
         }
     }
     mistakes.rising(&tiers);
@@ -189,10 +200,11 @@ fn windows(node: &Node, mistakes: &mut Mistakes) -> Vec<Window> {
     let mut windows = Vec::new();
     for item in mistakes.items("time_of_day_utc", node) {
         let (mut from, mut to) = (None, None);
-        let rates = rates_with("time_of_day_utc", item, &["from", "to"], mistakes, |name, node, mistakes| {
-            let time = mistakes.time(name, node);
-            if name == "from" { from = time } else { to = time }
-        });
+        let rates =
+            rates_with("time_of_day_utc", item, (&["from", "to"], &[]), mistakes, |name, node, mistakes| {
+                let time = mistakes.time(name, node);
+                if name == "from" { from = time } else { to = time }
+            });
         if let (Some(from), Some(to), Some(rates)) = (from, to, rates) {
             windows.push((Window { from, to, rates }, &item.place));
         }
@@ -205,7 +217,7 @@ fn scheduled(node: &Node, mistakes: &mut Mistakes) -> Vec<(chrono::NaiveDate, Ra
     let mut scheduled: Vec<(chrono::NaiveDate, Rates)> = Vec::new();
     for item in mistakes.items("scheduled", node) {
         let mut from = None;
-        let rates = rates_with("scheduled", item, &["from"], mistakes, |name, node, mistakes| {
+        let rates = rates_with("scheduled", item, (&["from"], &[]), mistakes, |name, node, mistakes| {
             from = mistakes.date(name, node);
         });
         let (Some(from), Some(rates)) = (from, rates) else { continue };

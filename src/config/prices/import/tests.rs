@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::price::Rates;
+use crate::policy::price::Tier;
 
 fn day() -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, 23).unwrap()
@@ -41,7 +42,9 @@ fn litellm_prices_are_exact_and_in_all_their_forms() {
             "input_cost_per_token_above_200k_tokens": 5e-7, "output_cost_per_token_above_200k_tokens": 2e-05,
             "input_cost_per_token_batches": 1e-7, "output_cost_per_token_batches": 5e-06,
             "output_cost_per_token_flex": 5e-06, "cache_creation_input_token_cost_above_1hr": 3e-6,
-            "input_cost_per_token_above_200k_tokens_priority": 1e-6
+            "input_cost_per_token_above_200k_tokens_priority": 1e-6,
+            "input_cost_per_token_above_200k_tokens_batches": 1.5e-7,
+            "output_cost_per_token_above_200k_tokens_batches": 8e-06
         },
         "dall-e-3": {"litellm_provider": "openai", "mode": "image_generation", "output_cost_per_image": 0.04},
         "whisper-1": {"litellm_provider": "openai", "input_cost_per_second": 0.0001, "output_cost_per_second": 0.0},
@@ -70,7 +73,8 @@ fn litellm_prices_are_exact_and_in_all_their_forms() {
     let hour = Some("3".parse().unwrap());
     assert_eq!(found.base, Rates { cache_write_1h: hour, ..rates("0.3", Some("0.15"), "10") });
     let large = Rates { cache_write_1h: hour, ..rates("0.5", Some("0.15"), "20") };
-    assert_eq!(found.tiers, [crate::policy::price::Tier { above: 200_000, rates: large }]);
+    let service = [("batch".to_owned(), rates("0.15", None, "8"))].into();
+    assert_eq!(found.tiers, [Tier { above: 200_000, rates: large, service }], "priority has no base");
     assert_eq!(found.service.keys().collect::<Vec<_>>(), ["batch"], "flex has no price for input");
     assert_eq!(found.service["batch"], rates("0.1", None, "5"));
     assert_eq!((found.context_window, found.max_output_tokens), (Some(9), Some(8)));
@@ -315,4 +319,18 @@ proptest! {
         let per_token = json!({"a": {"litellm_provider": "openai", "input_cost_per_token": picos as f64 / 1e12}});
         prop_assert_eq!(price(&per_token.to_string(), "openai/a").base.input, rate);
     }
+}
+
+#[test]
+fn service_tiers_may_have_rates_for_large_requests() {
+    let text = "models:\n  - {id: m, provider: p, input: 1, output: 2, batch: {input: 0.5, output: 1}, tiers: \
+        [{input_tokens_above: 100, input: 2, output: 4, batch: {input: 0.9, output: 1.9}}]}\n";
+    let price = price(text, "p/m");
+    assert_eq!(price.tiers[0].service["batch"], rates("0.9", None, "1.9"));
+    let now = "2026-11-23T12:00:00Z".parse().unwrap();
+    let terms = price.terms(101, Some("batch"), now).unwrap();
+    assert_eq!((terms.rates, terms.doubts), (rates("0.9", None, "1.9"), vec![]));
+    let lacks = text.replace(", batch: {input: 0.9, output: 1.9}", "");
+    let terms = self::price(&lacks, "p/m").terms(101, Some("batch"), now).unwrap();
+    assert_eq!((terms.rates, terms.doubts.len()), (rates("1", None, "2"), 1), "scaled, and an estimate");
 }
