@@ -263,9 +263,12 @@ fn notes(attempts: &[Attempt], cost: &Cost, day: NaiveDate) -> Vec<String> {
         ));
     }
     let unpriced = which(Billed::Unpriced);
-    if let Some(target) = unpriced.first().and_then(|number| attempts.get(number - 1)).map(|a| &a.target) {
+    if let Some(Attempt { target, charge, .. }) = unpriced.first().and_then(|number| attempts.get(number - 1))
+    {
+        let service = charge.as_ref().and_then(|charge| charge.service_tier.as_ref());
+        let service = service.map(|service| format!(" in service tier {service}")).unwrap_or_default();
         notes.push(format!(
-            "The price table has no price for what {} used.",
+            "The price table had no price of {target}{service} for what {} used.",
             numbered(&unpriced, attempts.len())
         ));
         notes.push(format!(

@@ -115,6 +115,12 @@ fn model(node: &Node, mistakes: &mut Mistakes) -> Option<Taken> {
             _ => unknown(name, &key.place, OF_MODEL.into_iter().chain(Classes::NAMES), mistakes),
         }
     }
+    if let (Some(first), Some((from, _))) = (price.effective_from, price.scheduled.first())
+        && *from <= first
+    {
+        let reason = format!("a scheduled price from {from} on, but `effective_from` is {first}");
+        mistakes.add(&node.place, reason);
+    }
     for (name, is_there) in [("id", id.is_some()), ("provider", provider.is_some()), ("input", has_input)] {
         if !is_there && matches!(node.value, Tree::Map(_)) {
             mistakes.add(&node.place, format!("`{name}` is missing"));

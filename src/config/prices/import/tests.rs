@@ -197,6 +197,10 @@ fn mistakes_are_told_with_their_places() {
             "f:1:84: a tier above 1 after a larger one; the other is at f:1:49",
         ),
         (
+            "models: [{id: a, provider: p, input: 1, effective_from: 2026-01-01, scheduled: [{from: 2020-01-01, input: 2}]}]",
+            "f:1:10: a scheduled price from 2020-01-01 on, but `effective_from` is 2026-01-01",
+        ),
+        (
             "models: [{id: a, provider: p, input: 1, time_of_day_utc: [{from: '22:00', to: '06:00', input: 1}, {from: '05:00', to: '07:00', input: 1}]}]",
             "f:1:99: this window overlaps the one at f:1:59",
         ),
