@@ -138,11 +138,11 @@ fn calls(count: u64) -> String {
 
 /// `+$0.25`, `-$0.25`, `$0.00`.
 fn signed(amount: Money) -> String {
-    let size = Money::from_nanos(amount.nanos().saturating_abs());
+    let size = dollars(Some(Money::from_nanos(amount.nanos().saturating_abs())));
     match amount.nanos() {
-        ..0 => format!("-${size}"),
-        0 => format!("${size}"),
-        1.. => format!("+${size}"),
+        ..0 => format!("-{size}"),
+        0 => size,
+        1.. => format!("+{size}"),
     }
 }
 
