@@ -89,10 +89,12 @@ impl Difference {
 }
 
 impl Comparison {
-    /// The models whose rate for input or output differs most, each with that rate, the largest first.
+    /// The models that differ, those whose rate for input or output differs most first, each with that rate, and
+    /// last those that differ in other rates only.
     pub fn largest(&self) -> Vec<&Difference> {
-        let of_models = self.differs.chunk_by(|one, other| same_model(one, other));
-        let mut largest: Vec<(Factor, &Difference)> = of_models.filter_map(furthest).collect();
+        let of_models = self.differs.chunk_by(same_model);
+        let mut largest: Vec<(Factor, &Difference)> =
+            of_models.filter_map(|of_model| furthest(of_model).or_else(|| other(of_model))).collect();
         largest.sort_by_key(|(factor, _)| Reverse(*factor));
         largest.into_iter().map(|(_, difference)| difference).collect()
     }
@@ -104,6 +106,11 @@ fn same_model(one: &Difference, other: &Difference) -> bool {
 
 fn furthest(differs: &[Difference]) -> Option<(Factor, &Difference)> {
     differs.iter().rev().filter_map(|one| Some((one.factor()?, one))).max_by_key(|(factor, _)| *factor)
+}
+
+/// A rate of a model whose rates for input and output are as before.
+fn other(differs: &[Difference]) -> Option<(Factor, &Difference)> {
+    Some((Factor { larger: 1, smaller: 1 }, differs.first()?))
 }
 
 /// Compares prices with those of a book.
@@ -185,7 +192,10 @@ mod tests {
         assert_eq!((comparison.replaced, comparison.differing, comparison.far), (5, 4, 2));
         let largest: Vec<(&str, &str)> =
             comparison.largest().into_iter().map(|one| (one.model.as_str(), one.class)).collect();
-        assert_eq!(largest, [("free", "input"), ("tenth", "input"), ("half", "output")]);
+        assert_eq!(
+            largest,
+            [("free", "input"), ("tenth", "input"), ("half", "output"), ("cached", "cached_input")]
+        );
         assert_eq!(comparison.differs.len(), 5, "{:?}", comparison.differs);
     }
 }

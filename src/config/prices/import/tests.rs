@@ -153,12 +153,12 @@ fn ones_own_prices_take_providers_by_any_name() {
 #[test]
 fn what_is_left_out_of_models_taken_is_counted() {
     let litellm = json!({
+        "openai/b": {"litellm_provider": "openai", "input_cost_per_token": 1e-6},
         "a": {"litellm_provider": "openai", "input_cost_per_token": 1e-6, "input_cost_per_image_token": 1e-6,
             "search_context_cost_per_query": {"search_context_size_low": 0.01}, "input_cost_per_token_ultrafast": 1e-6},
         "b": {"litellm_provider": "openai", "input_cost_per_token": 1e-6, "input_cost_per_image_token": 1e-6,
             "output_cost_per_image": 0.0, "search_context_cost_per_query": {"search_context_size_low": 0}},
         "priced by the image": {"litellm_provider": "openai", "output_cost_per_image": 0.04},
-        "openai/b": {"litellm_provider": "openai", "input_cost_per_token": 1e-6},
     });
     let genai = json!([{"id": "openai", "models": [
         {"id": "a", "prices": [{"prices": {"input_mtok": 1, "web_searches_kcount": 10}},
@@ -173,7 +173,7 @@ fn what_is_left_out_of_models_taken_is_counted() {
         "c": {"cost": {"reasoning": 4}},
     }}});
     for (text, expected) in [
-        // Of two names for one model the first does not count.
+        // Of two names for one model only the one that is taken counts.
         (
             litellm,
             &[
