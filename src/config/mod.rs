@@ -28,7 +28,9 @@ use std::sync::LazyLock;
 pub use env::Environment;
 pub use file::{ConfigFile, Review};
 pub use init::{Choice, file_for, preview, without_files};
-pub use prices::{Import, Kept, Skipped, embedded_prices, keep_prices, prices, read_prices, reset_prices};
+pub use prices::{
+    Ignored, Import, Kept, Skipped, embedded_prices, keep_prices, prices, read_prices, reset_prices,
+};
 pub use show::{Setting, schema};
 pub use tree::Place;
 pub use trust::Trust;

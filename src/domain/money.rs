@@ -124,8 +124,11 @@ impl Serialize for Exact {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate(u64);
 
-/// The most a price may be: 1,000,000 USD a million tokens. Anything above is a mistake of units.
-const MAX_RATE: u64 = 1_000_000_000_000;
+/// The most a price may be: 10,000 USD a million tokens, a cent a token. Anything above is a mistake of units.
+const MAX_RATE: u64 = 10_000_000_000;
+
+/// The same for what was kept when more was allowed.
+const MAX_KEPT: u64 = 1_000_000_000_000;
 
 /// Why a text is not a price.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -142,7 +145,7 @@ impl RateError {
     }
 }
 
-const TOO_MUCH: &str = "more than a million dollars per million tokens";
+const TOO_MUCH: &str = "more than 10,000 dollars per million tokens";
 
 impl Rate {
     /// Free of charge, and known to be.
@@ -169,6 +172,12 @@ impl FromStr for Rate {
     type Err = RateError;
 
     fn from_str(text: &str) -> Result<Self, RateError> {
+        Self::up_to(MAX_RATE, text)
+    }
+}
+
+impl Rate {
+    fn up_to(most: u64, text: &str) -> Result<Self, RateError> {
         let fail = |reason| RateError { text: text.to_owned(), reason };
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
@@ -182,13 +191,11 @@ impl FromStr for Rate {
             return Err(fail("at most six decimals of a dollar per million tokens are kept"));
         }
         match micro_dollars(whole, fraction.trim_end_matches('0')) {
-            Some(picos) if picos <= MAX_RATE => Ok(Self(picos)),
+            Some(picos) if picos <= most => Ok(Self(picos)),
             _ => Err(fail(TOO_MUCH)),
         }
     }
-}
 
-impl Rate {
     /// Reads a price as machines write it (`2.5e-06`, `0.15`), in a unit that is 10 to the power of `power`
     /// pico-dollars a token. Digits beyond a pico-dollar are the noise of somebody's floats
     /// (`2.6249999999999998e-07`): they are rounded, halves up.
@@ -273,7 +280,7 @@ impl de::Visitor<'_> for RateText {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Rate, E> {
-        text.parse().map_err(E::custom)
+        Rate::up_to(MAX_KEPT, text).map_err(E::custom)
     }
 }
 
@@ -288,6 +295,9 @@ mod tests {
         assert_eq!("0.075".parse(), Ok(Rate::from_picos(75_000)));
         assert_eq!("1.84375".parse(), Ok(Rate::from_picos(1_843_750)));
         assert_eq!("50".parse(), Ok(Rate::from_picos(50_000_000)));
+        assert_eq!("10000".parse(), Ok(Rate(MAX_RATE)));
+        assert!("10000.000001".parse::<Rate>().unwrap_err().is_too_much());
+        assert_eq!(serde_json::from_str::<Rate>("\"20000\"").unwrap(), Rate(2 * MAX_RATE), "kept earlier");
         for bad in ["", ".", "1.", "-1", "1e3", "0x1", "1.0000001", "9999999999", "1,5", "NaN"] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }
@@ -308,9 +318,19 @@ mod tests {
         ] {
             assert_eq!(Rate::from_decimal(text, power), Ok(Rate(picos)), "{text}");
         }
-        for bad in
-            ["", "-1", "1e", "1e999", ".", "e5", "x", "1.2.3", "1e-13", "1000001", "99999999999999999999"]
-        {
+        for bad in [
+            "",
+            "-1",
+            "1e",
+            "1e999",
+            ".",
+            "e5",
+            "x",
+            "1.2.3",
+            "1e-13",
+            "10000.000001",
+            "99999999999999999999",
+        ] {
             assert!(Rate::from_decimal(bad, 6).is_err(), "{bad}");
         }
     }
@@ -359,7 +379,7 @@ mod tests {
         }
 
         #[test]
-        fn a_float_of_a_price_gives_it_back(picos in 0..1_000_000_000_000_u64) {
+        fn a_float_of_a_price_gives_it_back(picos in 0..=MAX_RATE) {
             let shown = serde_json::to_string(&(picos as f64 / 1e12)).unwrap();
             prop_assert_eq!(Rate::from_decimal(&shown, 12), Ok(Rate(picos)));
         }

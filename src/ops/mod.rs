@@ -5,6 +5,7 @@ pub mod answer;
 pub mod batch;
 pub mod calls;
 pub mod cost;
+pub mod differences;
 pub mod explain;
 pub mod material;
 pub mod models;

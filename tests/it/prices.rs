@@ -146,6 +146,72 @@ fn an_import_is_reported_for_programs_too() {
 }
 
 #[test]
+fn an_import_is_compared_with_the_built_in_prices() {
+    let env = TestEnv::new();
+    env.write(
+        "mine.yaml",
+        "models:\n\
+         - {id: gpt-4o, provider: openai, input: 25, cached_input: 1.25, output: 11}\n\
+         - {id: gpt-5.6-luna, provider: openai, input: 0.1, cached_input: 0.02, cache_write: 0.25, output: 1.2}\n\
+         - {id: gemini-2.5-flash, provider: gemini, input: 0, output: 2.5}\n\
+         - {id: new, provider: openai, input: 1}\n",
+    );
+    for args in [&["--dry-run"][..], &[]] {
+        let run = import(&env, "mine.yaml", args).expect_status(0);
+        assert!(run.stderr.starts_with("note: 2 prices are ten times the built-in ones or more"), "{run}");
+        assert_eq!(run.stderr.lines().count(), 1, "{run}");
+        let lines: Vec<&str> = run.stdout.lines().filter(|line| line.contains('→')).collect();
+        assert_eq!(
+            lines,
+            [
+                "Differing most           Built-in → imported",
+                "gemini/gemini-2.5-flash  input $0.3 → $0",
+                "openai/gpt-4o            input $2.5 → $25",
+                "openai/gpt-5.6-luna      input $0.2 → $0.1",
+            ]
+        );
+        assert!(run.stdout.contains("3 in the place of a built-in price, 3 with another rate\n"), "{run}");
+    }
+    let report = import(&env, "mine.yaml", &["--format", "json"]).expect_status(0).json();
+    assert_eq!(report["replaces_built_in"], 3);
+    let differs = report["differs"].as_array().unwrap();
+    assert_eq!(
+        differs[..2],
+        [
+            json!({"model": "gpt-4o", "provider": "openai", "class": "input", "before": 2.5, "after": 25.0}),
+            json!({"model": "gpt-4o", "provider": "openai", "class": "output", "before": 10.0, "after": 11.0}),
+        ]
+    );
+    let quiet = env.llmops(["-q", "cost", "prices", "import", "mine.yaml"]).run().expect_status(0);
+    assert_eq!(quiet.stderr, "");
+}
+
+#[test]
+fn a_provider_that_nobody_knows_is_remarked() {
+    let env = TestEnv::new();
+    env.write(
+        "one.yaml",
+        "models: [{id: a, provider: opnai, input: 1}, {id: echo, provider: sim, input: 1}]",
+    );
+    let run = import(&env, "one.yaml", &["--dry-run"]).expect_status(0);
+    assert!(run.stderr.starts_with("note: `opnai` is neither built in nor configured: "), "{run}");
+    assert!(run.stderr.contains("`providers.opnai`") && run.stderr.contains("llmops config init"), "{run}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run}");
+    env.write("mine.yaml", "providers: {opnai: {base_url: 'http://127.0.0.1:1/v1'}}");
+    let known =
+        env.llmops(["--config", "mine.yaml", "cost", "prices", "import", "one.yaml"]).run().expect_status(0);
+    assert_eq!(known.stderr, "");
+    env.write("bad.yaml", "providers: [");
+    let unsaid =
+        env.llmops(["--config", "bad.yaml", "cost", "prices", "import", "one.yaml"]).run().expect_status(0);
+    assert_eq!(unsaid.stderr, "");
+    assert!(unsaid.stdout.starts_with("Imported 2 prices"), "{unsaid}");
+    env.write("single.yaml", "models: [{id: a, provider: openai, input: 1}]");
+    let single = import(&env, "single.yaml", &[]).expect_status(0);
+    assert!(single.stdout.starts_with("Imported 1 price from single.yaml: 1 new"), "{single}");
+}
+
+#[test]
 fn imports_are_put_together_unless_the_last_replaces_the_others() {
     let env = TestEnv::new();
     let _ = import(&env, &list("litellm.json"), &[]).expect_status(0);

@@ -11,7 +11,7 @@ use super::env::Environment;
 use crate::policy::price::PriceBook;
 use entry::ModelEntry;
 
-pub use import::{Import, Skipped, read as read_prices};
+pub use import::{Ignored, Import, Skipped, read as read_prices};
 pub use table::{Kept, keep_prices, reset_prices};
 
 /// `prices.yaml`, as the build script turned it into JSON.

@@ -93,7 +93,7 @@ impl PriceBook {
     }
 
     /// What is listed under just this name.
-    fn named(&self, target: &Target) -> Option<&ModelPrice> {
+    pub fn named(&self, target: &Target) -> Option<&ModelPrice> {
         let models = self.models.get(&target.provider)?;
         let alias = || models.get(self.aliases.get(&target.provider)?.get(&target.model)?);
         models.get(&target.model).or_else(alias)

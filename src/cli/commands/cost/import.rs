@@ -1,21 +1,26 @@
 //! `llmops cost prices import` and `reset`: prices of one's own.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use super::prices::shown;
 use crate::cli::args::{GlobalArgs, OUTPUT};
 use crate::cli::error::CliError;
 use crate::cli::prompt::confirm;
+use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print, thousands};
 use crate::cli::{exit, format};
-use crate::config::{self, Environment, Import, Kept};
+use crate::config::{self, Environment, Ignored, Import, Kept};
+use crate::domain::name::ProviderName;
 use crate::domain::price::{NotTaken, PriceFormat};
 use crate::domain::text::plain;
+use crate::ops::differences::{Comparison, Difference, compare};
 use crate::pipeline::Clock;
 
 /// No price list is larger.
@@ -26,6 +31,12 @@ const TOLD: usize = 5;
 
 /// Names that are shown of what was skipped.
 const SHOWN: usize = 3;
+
+/// Models that are shown of those whose price differs.
+const DIFFERING: usize = 5;
+
+/// Fields that are shown of those that were left out.
+const FIELDS: usize = 10;
 
 /// Import prices from a file
 ///
@@ -74,7 +85,15 @@ struct Report {
     models: usize,
     #[serde(flatten)]
     kept: Kept,
+    replaces_built_in: usize,
+    #[serde(serialize_with = "rates")]
+    differs: Comparison,
     skipped: Vec<SkippedRow>,
+    ignored: Vec<Ignored>,
+}
+
+fn rates<S: Serializer>(comparison: &Comparison, serializer: S) -> Result<S::Ok, S::Error> {
+    comparison.differs.serialize(serializer)
 }
 
 /// What was not taken for one reason.
@@ -85,7 +104,7 @@ struct SkippedRow {
     names: Vec<String>,
 }
 
-pub(super) fn run(args: &ImportArgs, ui: &Ui) -> Result<u8, CliError> {
+pub(super) fn run(args: &ImportArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
     let stdin = args.file == Path::new("-");
     let path = if stdin { Path::new("stdin") } else { &args.file };
     let content = content(&args.file, stdin).map_err(|reason| {
@@ -98,7 +117,10 @@ pub(super) fn run(args: &ImportArgs, ui: &Ui) -> Result<u8, CliError> {
     };
     let environment = Environment::of_process();
     let kept = config::keep_prices(&import.models, args.replace, args.dry_run, &environment)?;
-    let report = report(path, args.dry_run, import, kept);
+    let differs = compare(&config::embedded_prices(), &import.models);
+    doubt_providers(&import, global, ui);
+    doubt_units(differs.far, ui);
+    let report = report(path, args.dry_run, import, kept, differs);
     print(&match args.format {
         ReportFormat::Table => text(ui, &report),
         ReportFormat::Json => format::json(&report),
@@ -123,7 +145,42 @@ fn refuse(mistakes: Vec<config::ConfigError>, ui: &Ui) -> u8 {
     ui.report_all(&errors)
 }
 
-fn report(path: &Path, dry_run: bool, import: Import, kept: Kept) -> Report {
+/// Says which providers nothing can be called by. A list of one's own may name any, and a slip of the pen would
+/// price what nobody calls.
+fn doubt_providers(import: &Import, global: &GlobalArgs, ui: &Ui) {
+    let Ok(session) = Session::new(global) else { return };
+    let known: Vec<&ProviderName> =
+        session.config.settings.providers.iter().map(|provider| &provider.name).collect();
+    let named: BTreeSet<&str> = import
+        .models
+        .iter()
+        .filter(|(target, _)| !known.contains(&&target.provider))
+        .map(|(target, _)| target.provider.as_str())
+        .collect();
+    let Some(first) = named.first() else { return };
+    let names: Vec<String> = named.iter().take(SHOWN).map(|name| format!("`{}`", plain(name))).collect();
+    let more = if named.len() > SHOWN { ", …" } else { "" };
+    let (names, first) = (names.join(", "), plain(first));
+    let are = if named.len() == 1 { "is" } else { "are" };
+    ui.note(&format!(
+        "note: {names}{more} {are} neither built in nor configured: a provider is called once the settings have \
+         it as `providers.{first}` (`llmops config init` begins a file)"
+    ));
+}
+
+/// Says how many prices are too far from the built-in ones to be believed.
+fn doubt_units(far: usize, ui: &Ui) {
+    match far {
+        0 => {}
+        1 => ui.note("note: 1 price is ten times the built-in one or more, or a tenth or less: is its unit right?"),
+        _ => ui.note(&format!(
+            "note: {} prices are ten times the built-in ones or more, or a tenth or less: is their unit right?",
+            thousands(far as u64)
+        )),
+    }
+}
+
+fn report(path: &Path, dry_run: bool, import: Import, kept: Kept, differs: Comparison) -> Report {
     let mut skipped: Vec<SkippedRow> = Vec::new();
     for reason in NotTaken::ALL {
         let those = import.skipped.iter().filter(|skipped| skipped.reason == *reason);
@@ -139,29 +196,86 @@ fn report(path: &Path, dry_run: bool, import: Import, kept: Kept) -> Report {
         dry_run,
         models: import.models.len(),
         kept,
+        replaces_built_in: differs.replaced,
+        differs,
         skipped,
+        ignored: import.ignored,
     }
 }
 
 fn text(ui: &Ui, report: &Report) -> String {
+    let tables = [differing(ui, &report.differs), skipped(ui, &report.skipped), ignored(ui, &report.ignored)];
+    tables.iter().filter(|table| !table.is_empty()).fold(head(report), |text, table| text + "\n" + table)
+}
+
+fn head(report: &Report) -> String {
     let Kept { added, changed, unchanged, removed } = report.kept;
-    let counted = |count: usize| thousands(count as u64);
     let before = match removed {
         0 => String::new(),
         count => format!(", {} forgotten", counted(count)),
     };
     let did = if report.dry_run { "Would import" } else { "Imported" };
     let file = plain(&report.file);
-    let head = format!(
-        "{did} {} prices from {file}: {} new, {} changed, {} as before{before}\nVersion {}\n",
+    let prices = if report.models == 1 { "price" } else { "prices" };
+    let replaced = match (report.differs.replaced, report.differs.differing) {
+        (0, _) => String::new(),
+        (replaced, differing) => format!(
+            "{} in the place of a built-in price, {} with another rate\n",
+            counted(replaced),
+            counted(differing)
+        ),
+    };
+    format!(
+        "{did} {} {prices} from {file}: {} new, {} changed, {} as before{before}\n{replaced}Version {}\n",
         counted(report.models),
         counted(added),
         counted(changed),
         counted(unchanged),
         report.version
-    );
-    if report.skipped.is_empty() {
-        return head;
+    )
+}
+
+fn counted(count: usize) -> String {
+    thousands(count as u64)
+}
+
+/// The prices that differ most from the built-in ones.
+fn differing(ui: &Ui, comparison: &Comparison) -> String {
+    let largest = comparison.largest();
+    if largest.is_empty() {
+        return String::new();
+    }
+    let columns = [Column::text("Differing most"), Column::text("Built-in → imported")];
+    let row = |one: &&Difference| {
+        let (before, after) = (shown(one.before), shown(one.after));
+        vec![format!("{}/{}", one.provider, one.model), format!("{} {before} → {after}", one.class)]
+    };
+    let rows: Vec<Vec<String>> = largest.iter().take(DIFFERING).map(row).collect();
+    table::render(ui, &columns, &rows) + &rest(comparison.differing - rows.len())
+}
+
+/// What a table has not shown.
+fn rest(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!("{} more: --format json has all\n", counted(count)),
+    }
+}
+
+/// What of the models taken has no effect.
+fn ignored(ui: &Ui, ignored: &[Ignored]) -> String {
+    if ignored.is_empty() {
+        return String::new();
+    }
+    let columns = [Column::text("Left out of models taken"), Column::number("Models")];
+    let row = |one: &Ignored| vec![one.field.clone(), counted(one.models)];
+    let rows: Vec<Vec<String>> = ignored.iter().take(FIELDS).map(row).collect();
+    table::render(ui, &columns, &rows) + &rest(ignored.len() - rows.len())
+}
+
+fn skipped(ui: &Ui, skipped: &[SkippedRow]) -> String {
+    if skipped.is_empty() {
+        return String::new();
     }
     let columns = [Column::text("Skipped"), Column::number("Models"), Column::text("Such as").extra(1)];
     let row = |row: &SkippedRow| {
@@ -169,8 +283,8 @@ fn text(ui: &Ui, report: &Report) -> String {
         let names = &row.names[..row.names.len().min(SHOWN)];
         vec![in_words(row.reason).to_owned(), counted(row.count), format!("{}{more}", names.join(", "))]
     };
-    let rows: Vec<Vec<String>> = report.skipped.iter().map(row).collect();
-    format!("{head}\n{}", table::render(ui, &columns, &rows))
+    let rows: Vec<Vec<String>> = skipped.iter().map(row).collect();
+    table::render(ui, &columns, &rows)
 }
 
 fn in_words(reason: NotTaken) -> &'static str {

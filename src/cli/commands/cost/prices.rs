@@ -69,7 +69,7 @@ const COLUMNS: [&str; 11] = [
 
 pub(super) fn run(args: &PricesArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     match &args.command {
-        Some(PricesCommand::Import(args)) => import::run(args, ui),
+        Some(PricesCommand::Import(args)) => import::run(args, global, ui),
         Some(PricesCommand::Reset) => import::reset(global),
         None => show(args, global, ui),
     }
@@ -146,7 +146,7 @@ fn find(name: &str, catalog: &Catalog, book: &PriceBook) -> Result<Target, CliEr
     best.map(|(_, target)| target).ok_or_else(|| unknown(name, catalog))
 }
 
-fn shown(rate: Option<Rate>) -> String {
+pub(super) fn shown(rate: Option<Rate>) -> String {
     let Some(rate) = rate else { return "-".to_owned() };
     let text = rate.to_string();
     format!("${}", text.trim_end_matches('0').trim_end_matches('.'))

@@ -1,7 +1,7 @@
 //! genai-prices' `data.json`: a list of providers, each with a list of models, priced in USD per million tokens,
 //! by size of request, and from a date on or at certain hours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
@@ -10,7 +10,7 @@ use crate::domain::name::{ModelName, Target};
 use crate::domain::price::{NotTaken, Rates};
 use crate::policy::price::{ModelPrice, Tier, Window};
 
-use super::nodes::{Classes, Mistakes, Unit, whole};
+use super::nodes::{Classes, Mistakes, Unit, charges, whole};
 use super::{Found, Taken, provider};
 
 /// The classes of tokens, as they are called there.
@@ -37,6 +37,8 @@ struct Prices {
     hours: Vec<Window>,
     /// What else there is to pay for.
     other: Option<NotTaken>,
+    /// Fields with prices that are of no use.
+    ignored: BTreeSet<String>,
 }
 
 pub(super) fn read(root: &Node, on: NaiveDate, mistakes: &mut Mistakes) -> Found {
@@ -59,9 +61,9 @@ pub(super) fn read(root: &Node, on: NaiveDate, mistakes: &mut Mistakes) -> Found
             };
             let before = mistakes.count();
             match price(item, on, mistakes) {
-                Ok(price) => {
+                Ok((price, ignored)) => {
                     let target = Target { provider: provider.into(), model: id.into() };
-                    found.taken.push(Taken { target, price, place: item.place.clone() });
+                    found.taken.push(Taken { target, price, place: item.place.clone(), ignored });
                 }
                 Err(_) if mistakes.count() > before => {}
                 Err(reason) => found.skip(name, reason),
@@ -82,7 +84,12 @@ fn required<'a>(node: &'a Node, key: &str, mistakes: &mut Mistakes) -> Option<&'
     mistakes.text(key, value)
 }
 
-fn price(model: &Node, on: NaiveDate, mistakes: &mut Mistakes) -> Result<ModelPrice, NotTaken> {
+/// A model's price, and the fields that were left out of it.
+fn price(
+    model: &Node,
+    on: NaiveDate,
+    mistakes: &mut Mistakes,
+) -> Result<(ModelPrice, BTreeSet<String>), NotTaken> {
     let mut prices = Prices::default();
     let Some(node) = model.get(&["prices"]) else { return Err(NotTaken::NoPrice) };
     if let Tree::List(items) = &node.value {
@@ -90,7 +97,7 @@ fn price(model: &Node, on: NaiveDate, mistakes: &mut Mistakes) -> Result<ModelPr
             conditional(item, &mut prices, mistakes);
         }
     } else {
-        let sizes = sizes(node, &mut prices.other, mistakes);
+        let sizes = sizes(node, &mut prices, mistakes);
         prices.dated.insert(None, sizes);
     }
     let no_price = prices.other.unwrap_or(NotTaken::NoPrice);
@@ -98,7 +105,7 @@ fn price(model: &Node, on: NaiveDate, mistakes: &mut Mistakes) -> Result<ModelPr
     price.windows = prices.hours;
     price.aliases = aliases(model);
     price.context_window = model.get(&["context_window"]).and_then(whole);
-    Ok(price)
+    Ok((price, prices.ignored))
 }
 
 /// A price that holds from a day on, or at certain hours.
@@ -108,7 +115,7 @@ fn conditional(item: &Node, prices: &mut Prices, mistakes: &mut Mistakes) {
         mistakes.add(&item.place, "`prices` is missing".into());
         return;
     };
-    let sizes = sizes(node, &mut prices.other, mistakes);
+    let sizes = sizes(node, prices, mistakes);
     let at = |name: &str| item.get(&["constraint", name]);
     if let Some(date) = at("start_date") {
         if let Some(date) = mistakes.date("start_date", date) {
@@ -139,12 +146,15 @@ fn conditional(item: &Node, prices: &mut Prices, mistakes: &mut Mistakes) {
 }
 
 /// The rates by size; without a price for input there are none.
-fn sizes(node: &Node, other: &mut Option<NotTaken>, mistakes: &mut Mistakes) -> Sizes {
+fn sizes(node: &Node, prices: &mut Prices, mistakes: &mut Mistakes) -> Sizes {
     let mut sizes = Sizes::from([(0, Classes::default())]);
     for (key, below) in mistakes.fields("prices", node) {
         let name = key.name.as_str();
         let Some((_, class)) = CLASSES.iter().find(|(theirs, _)| *theirs == name) else {
-            *other = other.or(other_unit(name));
+            prices.other = prices.other.or(other_unit(name));
+            if charges(below) {
+                prices.ignored.insert(name.to_owned());
+            }
             continue;
         };
         let mut set = |above: u64, node: &Node, mistakes: &mut Mistakes| {

@@ -1,18 +1,21 @@
 //! LiteLLM's `model_prices_and_context_window.json`: a map of models, priced in USD per token by keys whose
 //! endings say for which size of request (`_above_200k_tokens`) and which service tier (`_batches`) they are.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::config::tree::{Key, Node, Tree};
 use crate::domain::name::Target;
 use crate::domain::price::{NotTaken, Rates};
 use crate::policy::price::{ModelPrice, Tier};
 
-use super::nodes::{Classes, Mistakes, Unit, whole};
+use super::nodes::{self, Classes, Mistakes, Unit, whole};
 use super::{Found, Taken, provider};
 
 /// What explains the format, in the place of a model.
 const PLACEHOLDER: &str = "sample_spec";
+
+/// Parts of the names of fields that say something of prices.
+const OF_PRICES: [&str; 4] = ["cost", "pricing", "multiplier", "provider_specific_entry"];
 
 /// Prices of one model, by size of request and service tier.
 #[derive(Default)]
@@ -21,6 +24,7 @@ struct Costs {
     service: BTreeMap<(u64, &'static str), Classes>,
     /// What else there is to pay for.
     other: Option<NotTaken>,
+    ignored: BTreeSet<String>,
 }
 
 impl Costs {
@@ -51,7 +55,8 @@ pub(super) fn read(root: &Node, mistakes: &mut Mistakes) -> Found {
             continue;
         };
         let before = mistakes.count();
-        let costs = costs(fields, mistakes);
+        let mut costs = costs(fields, mistakes);
+        let ignored = std::mem::take(&mut costs.ignored);
         let mode = text(fields, "mode").unwrap_or_default();
         match price(fields, costs, mode) {
             Ok(price) => {
@@ -60,7 +65,7 @@ pub(super) fn read(root: &Node, mistakes: &mut Mistakes) -> Found {
                 if target.model.as_str() != name {
                     named.insert(target.clone());
                 }
-                found.taken.push(Taken { target, price, place: key.place.clone() });
+                found.taken.push(Taken { target, price, place: key.place.clone(), ignored });
             }
             Err(_) if mistakes.count() > before => {}
             Err(reason) => found.skip(name, reason),
@@ -95,6 +100,9 @@ fn costs(fields: &[(Key, Node)], mistakes: &mut Mistakes) -> Costs {
         let Some((class, above, service)) = meaning(name) else {
             let charges = matches!(&node.value, Tree::Number(number) if number.as_f64() != Some(0.0));
             costs.other = costs.other.or(other_unit(name).filter(|_| charges));
+            if nodes::charges(node) && OF_PRICES.iter().any(|part| name.contains(part)) {
+                costs.ignored.insert(name.to_owned());
+            }
             continue;
         };
         let rate = mistakes.price(name, node, Unit::Token);

@@ -8,11 +8,13 @@ mod models_dev;
 mod nodes;
 mod own;
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::config::ConfigError;
@@ -32,6 +34,15 @@ pub struct Skipped {
     pub reason: NotTaken,
 }
 
+/// A price of models that were taken, of which no use can be made here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ignored {
+    /// The field that gives it.
+    pub field: String,
+    /// How many models have it.
+    pub models: usize,
+}
+
 /// What a file of prices says.
 #[derive(Debug)]
 pub struct Import {
@@ -43,6 +54,8 @@ pub struct Import {
     pub models: Vec<(Target, ModelPrice)>,
     /// What else it lists.
     pub skipped: Vec<Skipped>,
+    /// What it says of those models without effect, most models first.
+    pub ignored: Vec<Ignored>,
 }
 
 /// A price, and where it stands.
@@ -50,6 +63,8 @@ struct Taken {
     target: Target,
     price: ModelPrice,
     place: Place,
+    /// Fields with prices that were left out.
+    ignored: BTreeSet<String>,
 }
 
 /// What a reader has found.
@@ -115,13 +130,26 @@ pub fn read(content: &[u8], path: &Path, on: NaiveDate) -> Result<Import, Vec<Co
     skipped.sort_by(|one, other| one.name.cmp(&other.name));
     let version = format!("{format}-{on}-{}", fingerprint(content));
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let ignored = ignored(&taken);
     let imported = Imported { file, on, replaces: false };
     let price = |taken: Taken| {
         let (version, imported) = (version.clone(), Some(imported.clone()));
         (taken.target, ModelPrice { version, imported, ..taken.price })
     };
     let models = taken.into_iter().map(price).collect();
-    Ok(Import { format, version, models, skipped })
+    Ok(Import { format, version, models, skipped, ignored })
+}
+
+/// How many models have each of the fields that were left out.
+fn ignored(taken: &[Taken]) -> Vec<Ignored> {
+    let mut models: BTreeMap<&str, usize> = BTreeMap::new();
+    for field in taken.iter().flat_map(|taken| &taken.ignored) {
+        *models.entry(field).or_default() += 1;
+    }
+    let mut ignored: Vec<Ignored> =
+        models.into_iter().map(|(field, models)| Ignored { field: field.to_owned(), models }).collect();
+    ignored.sort_by_key(|ignored| Reverse(ignored.models));
+    ignored
 }
 
 fn parse(content: &[u8], path: &Arc<Path>) -> Result<Node, YamlError> {

@@ -225,6 +225,16 @@ pub(super) fn whole(node: &Node) -> Option<u64> {
     }
 }
 
+/// Whether there is a number above 0 in it, however deep.
+pub(super) fn charges(node: &Node) -> bool {
+    match &node.value {
+        Tree::Number(number) => number.as_f64().is_some_and(|number| number > 0.0),
+        Tree::List(items) => items.iter().any(charges),
+        Tree::Map(fields) => fields.iter().any(|(_, below)| charges(below)),
+        _ => false,
+    }
+}
+
 fn kind(node: &Node) -> &'static str {
     match &node.value {
         Tree::Null => "nothing",

@@ -1,6 +1,6 @@
 //! Prices in llmops' own format, which is that of the built-in `prices.yaml`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::config::tree::{Node, Place, Tree};
 use crate::domain::name::{ModelName, Target};
@@ -128,7 +128,7 @@ fn model(node: &Node, mistakes: &mut Mistakes) -> Option<Taken> {
     }
     price.base = classes.rates()?;
     let target = target(provider??, id??);
-    Some(Taken { target, price, place: node.place.clone() })
+    Some(Taken { target, price, place: node.place.clone(), ignored: BTreeSet::new() })
 }
 
 /// A model by the names of providers here. Any name is one that a config file may give to a provider; what a

@@ -155,6 +155,47 @@ fn ones_own_prices_take_providers_by_any_name() {
 }
 
 #[test]
+fn what_is_left_out_of_models_taken_is_counted() {
+    let litellm = json!({
+        "openai/b": {"litellm_provider": "openai", "input_cost_per_token": 1e-6},
+        "a": {"litellm_provider": "openai", "input_cost_per_token": 1e-6, "input_cost_per_image_token": 1e-6,
+            "search_context_cost_per_query": {"search_context_size_low": 0.01}, "input_cost_per_token_ultrafast": 1e-6},
+        "b": {"litellm_provider": "openai", "input_cost_per_token": 1e-6, "input_cost_per_image_token": 1e-6,
+            "output_cost_per_image": 0.0, "search_context_cost_per_query": {"search_context_size_low": 0}},
+        "priced by the image": {"litellm_provider": "openai", "output_cost_per_image": 0.04},
+    });
+    let genai = json!([{"id": "openai", "models": [
+        {"id": "a", "prices": [{"prices": {"input_mtok": 1, "web_searches_kcount": 10}},
+            {"constraint": {"start_date": "2026-01-01"}, "prices": {"input_mtok": 1, "web_searches_kcount": 9}}]},
+        {"id": "b", "prices": {"input_mtok": 1, "input_image_mtok": {"base": 0, "tiers": [{"start": 9, "price": 2}]}}},
+        {"id": "c", "prices": {"input_mtok": 1, "web_searches_kcount": 10}},
+    ]}]);
+    let models_dev = json!({"openai": {"models": {
+        "a": {"cost": {"input": 1, "reasoning": 4, "image": 0,
+            "tiers": [{"input": 2, "reasoning": 8, "tier": {"type": "context", "size": 9}}]}},
+        "b": {"cost": {"input": 1, "context_over_200k": {"input": 2, "cached": 1}}},
+        "c": {"cost": {"reasoning": 4}},
+    }}});
+    for (text, expected) in [
+        // Of two names for one model only the one that is taken counts.
+        (
+            litellm,
+            &[
+                ("input_cost_per_image_token", 1),
+                ("input_cost_per_token_ultrafast", 1),
+                ("search_context_cost_per_query", 1),
+            ][..],
+        ),
+        (genai, &[("web_searches_kcount", 2), ("input_image_mtok", 1)]),
+        (models_dev, &[("cached", 1), ("reasoning", 1)]),
+    ] {
+        let ignored = import(&text.to_string()).unwrap().ignored;
+        let found: Vec<(&str, usize)> = ignored.iter().map(|one| (one.field.as_str(), one.models)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
 fn mistakes_are_told_with_their_places() {
     let mut wrong = Vec::new();
     for (text, expected) in [
@@ -173,10 +214,7 @@ fn mistakes_are_told_with_their_places() {
             "models: [{id: a, provider: p, input: 0.1234567}]",
             "f:1:38: `input`: `0.1234567` is not a price: at most",
         ),
-        (
-            "models: [{id: a, provider: p, input: 1000000.5}]",
-            "f:1:38: `input`: `1000000.5` is not a price: more",
-        ),
+        ("models: [{id: a, provider: p, input: 10000.5}]", "f:1:38: `input`: `10000.5` is not a price: more"),
         ("models: [{id: a, provider: p, input: [1]}]", "f:1:38: `input`: expected a price, found a list"),
         ("models: [{id: a, provider: p}]", "f:1:10: `input` is missing"),
         ("models: [{id: a, provider: p, inptu: 1, input: 1}]", "f:1:31: unknown key `inptu`"),
@@ -217,8 +255,8 @@ fn mistakes_are_told_with_their_places() {
             "f:1:57: `context_window`: expected a whole",
         ),
         (
-            r#"{"a": {"litellm_provider": "openai", "input_cost_per_token": 2.5}}"#,
-            "f:1:62: `input_cost_per_token`: `2.5` is not a price: more",
+            r#"{"a": {"litellm_provider": "openai", "input_cost_per_token": 0.025}}"#,
+            "f:1:62: `input_cost_per_token`: `0.025` is not a price: more",
         ),
         (
             r#"{"a": {"litellm_provider": "openai", "input_cost_per_token": "1"}}"#,
@@ -316,7 +354,7 @@ proptest! {
     }
 
     #[test]
-    fn prices_arrive_exactly(picos in 0..1_000_000_000_000_u64) {
+    fn prices_arrive_exactly(picos in 0..=10_000_000_000_u64) {
         let rate = crate::domain::money::Rate::from_picos(picos);
         let own = format!("models: [{{id: a, provider: openai, input: {rate}}}]");
         prop_assert_eq!(price(&own, "openai/a").base.input, rate);
