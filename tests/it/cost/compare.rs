@@ -79,6 +79,26 @@ fn a_table_says_what_has_changed() {
 }
 
 #[test]
+fn what_is_no_longer_used_is_a_row_too() {
+    let env = home(&[
+        spent("2026-03-09T09:00:00Z", "openai/gpt-5.4-mini", 1, [1, 0, 1], 100_000_000),
+        spent("2026-03-09T09:00:00Z", "openai/gpt-5.4", 1, [1, 0, 1], 2_000_000_000),
+        spent("2026-03-09T09:00:00Z", "groq/llama", 1, [1, 0, 1], 500_000_000),
+        spent("2026-03-09T09:00:00Z", "sim/echo", 1, [1, 0, 1], 0),
+        spent("2026-03-10T09:00:00Z", "openai/gpt-5.4-mini", 1, [1, 0, 1], 150_000_000),
+        spent("2026-03-10T09:00:00Z", "sim/other", 1, [1, 0, 1], 0),
+    ]);
+    let day = ["--since", "2026-03-10", "--until", "2026-03-10"];
+    let run = |more: &[&str]| cost(&env, &[&day, more].concat()).run().expect_status(0);
+    assert_run!(run(&[]));
+    for others in [&["--compare", "none"][..], &["--by", "hour"], &["--by", "model", "--by", "day"]] {
+        assert!(!run(others).stdout.contains("llama"), "{others:?}");
+    }
+    let models = report(&env, "UTC", &day)["rows"].as_array().unwrap().len();
+    assert_eq!(models, 2, "a program has the rows of both periods");
+}
+
+#[test]
 fn a_day_that_is_not_over_is_compared_with_as_much_of_another() {
     let env = TestEnv::new();
     for (zone, more) in [("UTC", "before"), ("Asia/Kathmandu", "week"), ("Pacific/Chatham", "before")] {

@@ -1,7 +1,7 @@
 //! The report for people: a table, what it is compared with, and what it leaves out. On a terminal there are
 //! bars and a line of how the period went.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use console::{measure_text_width, truncate_str};
@@ -11,6 +11,7 @@ use crate::cli::commands::question::dollars;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{self, Ui, thousands};
 use crate::domain::account::Spent;
+use crate::domain::money::Money;
 use crate::domain::text::plain;
 use crate::domain::zone::Zone;
 use crate::ops::cost::{CostReport, CostRow, GroupBy, Sheet};
@@ -106,6 +107,10 @@ impl View<'_> {
             let groups = self.by.iter().map(|by| name(by, row, offsets));
             rows.push(groups.chain(cells(&row.sums, &sheet.total)).collect());
         }
+        for row in self.gone() {
+            let groups = self.by.iter().map(|by| name(by, row, offsets));
+            rows.push(groups.chain(cells(&Spent::default(), &sheet.total)).collect());
+        }
         let blanks = std::iter::repeat_n(String::new(), self.by.len() - 1);
         let labels = std::iter::once("Total".to_owned()).chain(blanks);
         rows.push(labels.chain(cells(&sheet.total, &sheet.total)).collect());
@@ -115,21 +120,34 @@ impl View<'_> {
         rows
     }
 
-    /// How each row and the total have changed; none where rows are times, which were others before, or where
-    /// there was nothing.
-    fn changes(&self) -> Option<Vec<String>> {
+    /// What the rows are compared with; none where they are times, which were others before, or where there was
+    /// nothing.
+    fn compared(&self) -> Option<&Sheet> {
         let previous = self.report.previous.as_ref().filter(|previous| previous.total.calls > 0)?;
-        if self.by.iter().any(GroupBy::is_time) {
-            return None;
-        }
+        (!self.by.iter().any(GroupBy::is_time)).then_some(previous)
+    }
+
+    /// Groups that cost something before and have no call now, the dearest first. Without them the changes of
+    /// the rows would not explain that of the total.
+    fn gone(&self) -> Vec<&CostRow> {
+        let now: HashSet<_> = self.report.sheet.rows.iter().map(|row| &row.group).collect();
+        let before = self.compared().map(|previous| previous.rows.as_slice()).unwrap_or_default();
+        before.iter().filter(|row| row.sums.cost > Money::ZERO && !now.contains(&row.group)).collect()
+    }
+
+    /// How each row, each group that is gone and the total have changed.
+    fn changes(&self) -> Option<Vec<String>> {
+        let previous = self.compared()?;
         let before: HashMap<_, _> = previous.rows.iter().map(|row| (&row.group, &row.sums)).collect();
         let of_row = |row: &CostRow| match before.get(&row.group) {
             Some(before) => change(&row.sums, before).unwrap_or_else(|| "-".to_owned()),
             None => "new".to_owned(),
         };
         let sheet = &self.report.sheet;
-        let total = change(&sheet.total, &previous.total).unwrap_or_else(|| "-".to_owned());
-        Some(sheet.rows.iter().map(of_row).chain([total]).collect())
+        let to = |now: &Spent, before: &Spent| change(now, before).unwrap_or_else(|| "-".to_owned());
+        let gone = self.gone().into_iter().map(|row| to(&Spent::default(), &row.sums));
+        let total = to(&sheet.total, &previous.total);
+        Some(sheet.rows.iter().map(of_row).chain(gone).chain([total]).collect())
     }
 
     /// `Before: $1.20 from 2026-11-22 00:00 to 10:15, now +25.0 %`
