@@ -99,6 +99,23 @@ fn what_is_no_longer_used_is_a_row_too() {
 }
 
 #[test]
+fn a_change_of_more_than_tenfold_is_so_many_times_as_much() {
+    let times = ["2026-03-09T09:00:00Z", "2026-03-10T09:00:00Z"];
+    for (before, now, change) in [
+        (100, 1_000, "+900.0 %"),
+        (100, 1_001, "×10"),
+        (1_000, 22_500, "×23"),
+        (1, 22_241_796_013, "×22,241,796,013"),
+        (1_000, 1, "-99.9 %"),
+    ] {
+        let nanos = |at: usize, nanos| spent(times[at], "openai/gpt-5.4", 1, [1, 0, 1], nanos);
+        let env = home(&[nanos(0, before), nanos(1, now)]);
+        let table = cost(&env, &["--since", "2026-03-10", "--until", "2026-03-10"]).run().stdout;
+        assert_eq!(table.matches(&format!(" {change}\n")).count(), 3, "{table}");
+    }
+}
+
+#[test]
 fn a_day_that_is_not_over_is_compared_with_as_much_of_another() {
     let env = TestEnv::new();
     for (zone, more) in [("UTC", "before"), ("Asia/Kathmandu", "week"), ("Pacific/Chatham", "before")] {

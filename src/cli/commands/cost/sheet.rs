@@ -26,6 +26,9 @@ const SHORTEST: usize = 6;
 /// Models without a price that are named.
 const NAMED: usize = 5;
 
+/// Beyond this a change is so many times as much, not a percentage.
+const TENFOLD: i128 = 10;
+
 /// What is shown, and how.
 pub(super) struct View<'a> {
     pub(super) ui: &'a Ui,
@@ -248,6 +251,12 @@ fn change(now: &Spent, before: &Spent) -> Option<String> {
     let (now, before) = (now.known_cost()?, before.known_cost()?);
     if before.nanos() <= 0 {
         return None;
+    }
+    // Of what was next to nothing, percentages are long and say little.
+    let (most, least) = (i128::from(now.nanos()), i128::from(before.nanos()));
+    if most > least * TENFOLD {
+        let times = u64::try_from((most + least / 2) / least).unwrap_or(u64::MAX);
+        return Some(format!("×{}", thousands(times)));
     }
     let percent = (now.dollars() / before.dollars() - 1.0) * 100.0;
     Some(if percent.abs() < 0.05 { "0.0 %".to_owned() } else { format!("{percent:+.1} %") })
