@@ -116,6 +116,17 @@ fn a_change_of_more_than_tenfold_is_so_many_times_as_much() {
 }
 
 #[test]
+fn rows_alone_are_not_compared() {
+    let env = TestEnv::new();
+    assert_run!(cost(&env, &["--compare", "week", "--format", "csv"]).run().expect_status(2));
+    let output = cost(&env, &["--compare", "before", "--format", "jsonl"]).run().expect_status(2);
+    assert!(output.stdout.is_empty() && output.stderr.contains("jsonl"), "{output}");
+    for format in ["csv", "jsonl"] {
+        let _ = cost(&env, &["--compare", "none", "--format", format]).run().expect_status(0);
+    }
+}
+
+#[test]
 fn a_day_that_is_not_over_is_compared_with_as_much_of_another() {
     let env = TestEnv::new();
     for (zone, more) in [("UTC", "before"), ("Asia/Kathmandu", "week"), ("Pacific/Chatham", "before")] {

@@ -39,10 +39,10 @@ pub(super) struct ReportArgs {
     #[arg(
         long,
         value_name = "PERIOD",
-        default_value = "before",
-        long_help = "What to compare with; a period that is not over yet is compared with as much of the other"
+        long_help = "What to compare with; a period that is not over yet is compared with as much of the other \
+            [default: before]"
     )]
-    compare: Compare,
+    compare: Option<Compare>,
     /// Days and hours of UTC, whatever the time zone is
     #[arg(long)]
     utc: bool,
@@ -116,9 +116,7 @@ pub(super) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8,
         let message = format!("--until {last} is before --since {first}");
         return Err(CliError::usage(message, "the last day cannot be before the first"));
     }
-    // Rows alone are not compared.
-    let compares = matches!(args.list.format, ListFormat::Table | ListFormat::Json);
-    let shift = args.compare.shift(&args.since, first, last).filter(|_| compares);
+    let shift = compare(args)?.shift(&args.since, first, last);
     let query = CostQuery {
         zone,
         span: Span { from: day_start(&zone, first), to: day_start(&zone, last.succ_opt().unwrap_or(last)) },
@@ -133,6 +131,22 @@ pub(super) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8,
     let view = View { ui, report: &report, by: &query.by, zone, now: now.to_utc() };
     print(&format::report(args.list.format, &report, &columns, &report.sheet.rows, || view.describe()))?;
     Ok(exit::DONE)
+}
+
+/// What to compare with. Rows alone are not compared: whoever asks for it is told.
+fn compare(args: &ReportArgs) -> Result<Compare, CliError> {
+    let rows_alone = match args.list.format {
+        ListFormat::Table | ListFormat::Json => return Ok(args.compare.unwrap_or(Compare::Before)),
+        ListFormat::Jsonl => "jsonl",
+        ListFormat::Csv => "csv",
+    };
+    match args.compare {
+        None | Some(Compare::None) => Ok(Compare::None),
+        Some(_) => Err(CliError::usage(
+            format!("--compare has no place in `--format {rows_alone}`, which is rows alone"),
+            "leave it out, or take `--format json`, which has both periods",
+        )),
+    }
 }
 
 /// The groups asked for, each once; by model if none is.
