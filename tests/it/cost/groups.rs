@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
-use super::{cost, home, report};
+use super::{Spent, cost, home, report, spent};
 use crate::support::{TestEnv, assert_run};
 
 /// When, who, in order: model, command, status, user, tags, cost in dollars; none is unpriced.
@@ -143,7 +143,19 @@ fn models_without_a_price_are_named() {
         json!([{"model": "llama", "provider": "groq", "unpriced_calls": 1}])
     );
     let table = cost(&env, &MARCH).run().stdout;
-    assert!(table.contains(": 1\n  1 of groq/llama\n`llmops cost prices import`"), "{table}");
+    let expected = ": 1\nOf models without a price:\n  1 of groq/llama\n`llmops cost prices import`";
+    assert!(table.contains(expected) && !table.contains("cost explain"), "{table}");
+}
+
+#[test]
+fn new_prices_are_not_said_to_help_where_there_are_some() {
+    let unpriced =
+        |model| Spent { unpriced: 2, ..spent("2026-03-01T10:00:00Z", model, 3, [1, 0, 1], 1_000_000_000) };
+    let env = home(&[unpriced("openai/gpt-5.4")]);
+    let table = cost(&env, &MARCH).run().expect_status(0).stdout;
+    assert!(!table.contains("import"), "{table}");
+    let env = home(&[unpriced("openai/gpt-5.4"), unpriced("nobody/knows-it")]);
+    assert_run!(cost(&env, &MARCH).run().expect_status(0));
 }
 
 #[test]

@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console::{measure_text_width, truncate_str};
+use console::measure_text_width;
 
 use super::chart::{bar, history};
+use super::unpriced;
 use crate::cli::commands::question::dollars;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{self, Ui, thousands};
@@ -16,15 +17,13 @@ use crate::domain::text::plain;
 use crate::domain::zone::Zone;
 use crate::ops::cost::{CostReport, CostRow, GroupBy, Sheet};
 use crate::policy::period::Span;
+use crate::policy::price::PriceBook;
 
 /// The longest bar, …
 const LONGEST: usize = 24;
 
 /// … and the shortest one worth its place.
 const SHORTEST: usize = 6;
-
-/// Models without a price that are named.
-const NAMED: usize = 5;
 
 /// Beyond this a change is so many times as much, not a percentage.
 const TENFOLD: i128 = 10;
@@ -34,6 +33,8 @@ pub(super) struct View<'a> {
     pub(super) ui: &'a Ui,
     pub(super) report: &'a CostReport,
     pub(super) by: &'a [GroupBy],
+    /// What models cost now, which tells why calls have no cost.
+    pub(super) prices: &'a PriceBook,
     pub(super) zone: Zone,
     pub(super) now: DateTime<Utc>,
 }
@@ -53,7 +54,7 @@ impl View<'_> {
         let picture = width.and_then(|width| self.history(width)).unwrap_or_default();
         let below = [picture, before].concat();
         let gap = if below.is_empty() { "" } else { "\n" };
-        let unpriced = self.unpriced(width);
+        let unpriced = unpriced::describe(self.report, self.prices, self.now, width);
         format!("{heading}\n{}{gap}{below}{unpriced}", self.table(width))
     }
 
@@ -171,29 +172,6 @@ impl View<'_> {
         let now = now.map(|change| format!(", now {change}")).unwrap_or_default();
         Some(format!("Before: {spent}{unpriced} {when}{now}"))
     }
-
-    /// What the sums leave out, and what to do about it.
-    fn unpriced(&self, width: Option<usize>) -> String {
-        let count = self.report.sheet.total.unpriced_calls;
-        if count == 0 {
-            return String::new();
-        }
-        let models = &self.report.unpriced_models;
-        let line = |text: String| match width {
-            Some(width) => truncate_str(&text, width, "…").into_owned() + "\n",
-            None => text + "\n",
-        };
-        let mut text = format!("\nUnpriced calls, whose cost is not in these sums: {}\n", thousands(count));
-        for model in models.iter().take(NAMED) {
-            let name = plain(&format!("{}/{}", model.provider, model.model));
-            text.push_str(&line(format!("  {} of {name}", thousands(model.unpriced_calls))));
-        }
-        if let Some(more @ 1..) = models.len().checked_sub(NAMED) {
-            text.push_str(&line(format!("  and of {more} more")));
-        }
-        // A line a command, so that both can be copied.
-        text + "`llmops cost prices import` brings prices, then\n`llmops cost reprice` puts them on these calls.\n"
-    }
 }
 
 fn calls(count: u64) -> String {
@@ -283,7 +261,7 @@ fn stretch(sheet: &Sheet, zone: Zone) -> String {
 }
 
 /// A line, broken between words where it does not fit.
-fn wrapped(text: &str, width: Option<usize>) -> String {
+pub(super) fn wrapped(text: &str, width: Option<usize>) -> String {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let used = lines.last().map_or(0, |line| measure_text_width(line));
