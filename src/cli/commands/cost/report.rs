@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::sheet::View;
 use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
+use crate::cli::commands::calls::filter::WhichArgs;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::cli::ui::{Ui, print};
@@ -49,6 +50,8 @@ pub(super) struct ReportArgs {
     utc: bool,
     #[command(flatten)]
     list: ListArgs,
+    #[command(flatten)]
+    which: WhichArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -123,6 +126,7 @@ pub(super) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8,
         span: Span { from: day_start(&zone, first), to: day_start(&zone, last.succ_opt().unwrap_or(last)) },
         previous: shift.and_then(|shift| earlier(first, last, shift, &now)),
         by: groups(&args.by),
+        only: args.which.filter(),
     };
     let report = report(&session.reader()?, &query)?;
     let names = names(&query.by);
