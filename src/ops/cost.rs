@@ -126,7 +126,8 @@ impl<Tz> CostQuery<Tz> {
         self.is_filtered() || self.by.iter().any(GroupBy::is_in_ledger_alone)
     }
 
-    fn is_filtered(&self) -> bool {
+    /// Whether some calls are not meant.
+    pub fn is_filtered(&self) -> bool {
         self.only != CallFilter::default()
     }
 }

@@ -207,6 +207,8 @@ fn all_of_a_report_is_of_the_calls_that_are_meant() {
         (&before["total"]["calls"], &before["previous"]["total"]["cost_usd"]),
         (&json!(0), &json!(1.0))
     );
+    let none = cost(&env, &[&second[..], &["--user", "bob"]].concat()).run().stdout;
+    assert!(none.starts_with("No such calls on 2026-03-02 (UTC+00:00).\nBefore: $1.00 "), "{none}");
     assert_run!(cost(&env, &[&second[..], &["--tag", "team=red", "--by", "user"]].concat()).run());
 }
 

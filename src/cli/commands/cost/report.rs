@@ -136,7 +136,15 @@ pub(super) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8,
     // Few reports need it, and it takes longer to read than most sums.
     let asks = args.list.format == ListFormat::Table && report.sheet.total.unpriced_calls > 0;
     let prices = if asks { session.readable_prices() } else { PriceBook::new("") };
-    let view = View { ui, report: &report, by: &query.by, prices: &prices, zone, now: now.to_utc() };
+    let view = View {
+        ui,
+        report: &report,
+        by: &query.by,
+        prices: &prices,
+        filtered: query.is_filtered(),
+        zone,
+        now: now.to_utc(),
+    };
     print(&format::report(args.list.format, &report, &columns, &report.sheet.rows, || view.describe()))?;
     Ok(exit::DONE)
 }

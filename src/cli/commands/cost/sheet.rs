@@ -35,6 +35,8 @@ pub(super) struct View<'a> {
     pub(super) by: &'a [GroupBy],
     /// What models cost now, which tells why calls have no cost.
     pub(super) prices: &'a PriceBook,
+    /// Whether some calls are not meant.
+    pub(super) filtered: bool,
     pub(super) zone: Zone,
     pub(super) now: DateTime<Utc>,
 }
@@ -48,7 +50,10 @@ impl View<'_> {
         if sheet.total.calls == 0 {
             let earlier = self.report.previous.as_ref().is_some_and(|previous| previous.total.calls > 0);
             let before = if earlier { before } else { String::new() };
-            return wrapped(&format!("No calls {period}."), width) + &before;
+            return wrapped(
+                &format!("No {}calls {period}.", if self.filtered { "such " } else { "" }),
+                width,
+            ) + &before;
         }
         let heading = wrapped(&format!("Spend {period}"), width);
         let picture = width.and_then(|width| self.history(width)).unwrap_or_default();
