@@ -11,7 +11,9 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::domain::account::{Account, Spent};
+use crate::domain::filter::CallFilter;
 use crate::domain::money::Money;
+use crate::domain::name::Target;
 use crate::policy::period::Span;
 use crate::store::{Reader, StoreError};
 
@@ -114,12 +116,19 @@ pub struct CostQuery<Tz> {
     pub previous: Option<Span>,
     /// The groups, each once.
     pub by: Vec<GroupBy>,
+    /// Which calls are meant; its times do not count beside the period.
+    pub only: CallFilter,
 }
 
 impl<Tz> CostQuery<Tz> {
     /// Whether the rollup by model, which is the smaller one, is not enough.
     fn is_of_the_ledger(&self) -> bool {
-        self.by.iter().any(GroupBy::is_in_ledger_alone)
+        self.is_filtered() || self.by.iter().any(GroupBy::is_in_ledger_alone)
+    }
+
+    /// Whether some calls are not meant.
+    pub fn is_filtered(&self) -> bool {
+        self.only != CallFilter::default()
     }
 }
 
@@ -206,8 +215,7 @@ pub fn report<Tz: TimeZone + Sync>(store: &Reader, query: &CostQuery<Tz>) -> Res
     let (of_now, of_before) = both(store, query)?;
     let (sheet, quarters) = of_now;
     let previous = of_before.map(|(sheet, _)| sheet);
-    let unpriced_models =
-        if sheet.total.unpriced_calls == 0 { Vec::new() } else { unpriced(store, query.span)? };
+    let unpriced_models = if sheet.total.unpriced_calls == 0 { Vec::new() } else { unpriced(store, query)? };
     Ok(CostReport { sheet, unpriced_models, previous, quarters })
 }
 
@@ -234,7 +242,7 @@ fn sheet<Tz: TimeZone>(store: &Reader, query: &CostQuery<Tz>, span: Span) -> Res
     let mut groups = Groups { by: &query.by, known: HashMap::new() };
     let mut sums = Sums::of(query);
     if query.is_of_the_ledger() {
-        let number = |account: &Account| groups.number(account);
+        let number = |account: &Account| query.only.admits(account).then(|| groups.number(account));
         store.ledger(span.from, span.to, number, |from, group, spent| sums.add(from, group, spent))?;
     } else {
         let mut numbers = HashMap::new();
@@ -258,17 +266,42 @@ fn sheet<Tz: TimeZone>(store: &Reader, query: &CostQuery<Tz>, span: Span) -> Res
     Ok((Sheet { from: local(span.from), to: local(span.to), rows, total }, quarters))
 }
 
-/// The models with unpriced calls. The smaller rollup knows them, whatever the groups are.
-fn unpriced(store: &Reader, span: Span) -> Result<Vec<UnpricedModel>, StoreError> {
-    let mut models: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for spend in store.spend(span.from, span.to)? {
-        if spend.spent.unpriced_calls > 0 {
-            let name = (spend.target.provider.to_string(), spend.target.model.to_string());
-            *models.entry(name).or_default() += spend.spent.unpriced_calls;
+/// The models with unpriced calls. The smaller rollup knows them, whatever the groups are, unless some calls are
+/// not meant.
+fn unpriced<Tz>(store: &Reader, query: &CostQuery<Tz>) -> Result<Vec<UnpricedModel>, StoreError> {
+    let Span { from, to } = query.span;
+    let mut models: BTreeMap<Target, u64> = BTreeMap::new();
+    if query.is_filtered() {
+        let mut targets = Vec::new();
+        let mut counts: Vec<u64> = Vec::new();
+        // A number an account: models are put together once, at the end.
+        let number = |account: &Account| {
+            query.only.admits(account).then(|| {
+                targets.push(account.target.clone());
+                targets.len() - 1
+            })
+        };
+        store.ledger(from, to, number, |_, number, spent| {
+            if counts.len() <= number {
+                counts.resize(number + 1, 0);
+            }
+            counts[number] += spent.unpriced_calls;
+        })?;
+        for (target, count) in targets.into_iter().zip(counts) {
+            *models.entry(target).or_default() += count;
+        }
+    } else {
+        for spend in store.spend(from, to)? {
+            *models.entry(spend.target).or_default() += spend.spent.unpriced_calls;
         }
     }
-    let model = |((provider, model), unpriced_calls)| UnpricedModel { model, provider, unpriced_calls };
-    let mut models: Vec<UnpricedModel> = models.into_iter().map(model).collect();
+    let model = |(target, unpriced_calls): (Target, u64)| UnpricedModel {
+        model: target.model.to_string(),
+        provider: target.provider.to_string(),
+        unpriced_calls,
+    };
+    let mut models: Vec<UnpricedModel> =
+        models.into_iter().filter(|(_, count)| *count > 0).map(model).collect();
     models.sort_by_key(|model| std::cmp::Reverse(model.unpriced_calls));
     Ok(models)
 }

@@ -38,6 +38,29 @@ pub struct QuoteRow {
     pub high_cost_usd: Option<Money>,
 }
 
+impl QuoteRow {
+    /// Adds the sums of another row. What is not known of one is not known of both.
+    fn add(&mut self, other: &Self) {
+        let both = |a: Option<Money>, b: Option<Money>| Some(a? + b?);
+        self.requests += other.requests;
+        self.estimated |= other.estimated;
+        self.input_tokens += other.input_tokens;
+        self.max_output_tokens = self.max_output_tokens.zip(other.max_output_tokens).map(|(a, b)| a + b);
+        self.low_cost_usd = both(self.low_cost_usd, other.low_cost_usd);
+        self.high_cost_usd = both(self.high_cost_usd, other.high_cost_usd);
+    }
+
+    /// The sums of several rows, under the name of the first one; none where there are not several.
+    pub fn total(rows: &[Self]) -> Option<Self> {
+        let [first, others @ ..] = rows else { return None };
+        let mut total = first.clone();
+        for row in others {
+            total.add(row);
+        }
+        (!others.is_empty()).then_some(total)
+    }
+}
+
 /// Quotes for any number of requests, summed by model.
 #[derive(Debug, Default)]
 pub struct Quote {
@@ -53,15 +76,7 @@ impl Quote {
             None => {
                 self.rows.insert(plan.target.clone(), one);
             }
-            Some(row) => {
-                let both = |a: Option<Money>, b: Option<Money>| Some(a? + b?);
-                row.requests += one.requests;
-                row.estimated |= one.estimated;
-                row.input_tokens += one.input_tokens;
-                row.max_output_tokens = row.max_output_tokens.zip(one.max_output_tokens).map(|(a, b)| a + b);
-                row.low_cost_usd = both(row.low_cost_usd, one.low_cost_usd);
-                row.high_cost_usd = both(row.high_cost_usd, one.high_cost_usd);
-            }
+            Some(row) => row.add(&one),
         }
     }
 

@@ -291,7 +291,7 @@ mod tests {
             ledger += spent.cost;
             unpriced += spent.unpriced_calls;
         };
-        reader.ledger(from, to, |_| 0, add).unwrap();
+        reader.ledger(from, to, |_| Some(0), add).unwrap();
         let spent: Vec<_> = reader.spend(from, to).unwrap().into_iter().map(|spend| spend.spent).collect();
         let cost: Money = spent.iter().map(|spent| spent.cost).sum();
         let spend = (cost.nanos(), spent.iter().map(|spent| spent.unpriced_calls).sum());

@@ -114,13 +114,13 @@ impl Reader {
     }
 
     /// The spend of every quarter hour that begins within `from..to`, oldest first, by account: `group` is
-    /// asked once for the number of each account's group, `add` is told the sums of a group's account in a
-    /// quarter hour.
+    /// asked once for the number of each account's group, none of accounts that do not count; `add` is told the
+    /// sums of a group's account in a quarter hour.
     pub fn ledger(
         &self,
         from: DateTime<Utc>,
         to: DateTime<Utc>,
-        mut group: impl FnMut(&Account) -> usize,
+        mut group: impl FnMut(&Account) -> Option<usize>,
         mut add: impl FnMut(DateTime<Utc>, usize, &Spent),
     ) -> Result<(), StoreError> {
         const QUERY: &str = "SELECT quarter, account, calls, input_tokens, cached_input_tokens, output_tokens,
@@ -134,10 +134,11 @@ impl Reader {
             let (mut last, mut begun) = (quarter(from), began(quarter(from)));
             while let Some(row) = found.next()? {
                 let (quarter, account): (i64, i64) = (row.get(0)?, row.get(1)?);
+                let group = groups.number(account, || Ok(group(&account_of(&rows, account)?)))?;
+                let Some(group) = group else { continue };
                 if quarter != last {
                     (last, begun) = (quarter, began(quarter));
                 }
-                let group = groups.number(account, || Ok(group(&account_of(&rows, account)?)))?;
                 add(begun, group, &spent_at(row, 2)?);
             }
             Ok(())
@@ -155,20 +156,24 @@ impl KnownGroups {
     /// Of an account that has not been met.
     const UNKNOWN: u32 = u32::MAX;
 
+    /// Of an account that does not count.
+    const NONE: u32 = u32::MAX - 1;
+
     fn number(
         &mut self,
         account: i64,
-        look: impl FnOnce() -> rusqlite::Result<usize>,
-    ) -> rusqlite::Result<usize> {
+        look: impl FnOnce() -> rusqlite::Result<Option<usize>>,
+    ) -> rusqlite::Result<Option<usize>> {
         let too_large = |_| rusqlite::Error::IntegralValueOutOfRange(1, account);
         let at = usize::try_from(account).map_err(too_large)?;
         if at >= self.0.len() {
             self.0.resize(at + 1, Self::UNKNOWN);
         }
         if self.0[at] == Self::UNKNOWN {
-            self.0[at] = u32::try_from(look()?).map_err(too_large)?;
+            self.0[at] = look()?.map_or(Ok(Self::NONE), u32::try_from).map_err(too_large)?;
         }
-        Ok(self.0[at] as usize)
+        let number = self.0[at];
+        Ok((number != Self::NONE).then_some(number as usize))
     }
 }
 

@@ -57,6 +57,29 @@ fn several_models_are_compared() {
 }
 
 #[test]
+fn several_models_have_a_total() {
+    let env = home();
+    let table = |args: &[&str]| {
+        let args = [&["prompts.jsonl", "--limit", "2"], args].concat();
+        estimate(&env, &args).run().expect_status(0).stdout
+    };
+    let total = |args: &[&str]| {
+        let table = table(args);
+        let line = table.lines().last().unwrap_or_else(|| panic!("{table}"));
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let both = ["-m", "sim/dear", "-m", "sim/cheap"];
+    let limited = total(&[&both[..], &["--max-tokens", "10"]].concat());
+    assert_eq!((&*limited[0], &*limited[1], &*limited[3]), ("Total", "4", "40"));
+    assert!(limited[2].starts_with('~') && limited[4].starts_with('$') && limited[5].starts_with('$'));
+    // What is not known of one is not known of both.
+    let unknown = total(&[&both[..], &["-m", "openai/brand-new"]].concat());
+    assert_eq!(unknown[3..], ["?", "?", "?"]);
+    assert!(!table(&both[..2]).contains("Total"));
+    assert_eq!(rows(&env, &[&["prompts.jsonl"], &both[..]].concat()).len(), 2, "a program adds up itself");
+}
+
+#[test]
 fn the_most_there_can_be_counts_what_is_written_to_a_cache() {
     let env = home();
     // 0.2 USD a million tokens of input, 0.25 if they go to the cache, 1.2 of output

@@ -49,13 +49,15 @@ fn table(ui: &Ui, rows: &[QuoteRow]) -> String {
         Column::number("Cost from"),
         Column::number("to"),
     ];
-    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    let total = QuoteRow::total(rows).map(|total| cells("Total".to_owned(), &total));
+    let row = |row: &QuoteRow| cells(format!("{}/{}", row.provider, row.model), row);
+    let rows: Vec<Vec<String>> = rows.iter().map(row).chain(total).collect();
     table::render(ui, &columns, &rows)
 }
 
-fn cells(row: &QuoteRow) -> Vec<String> {
+fn cells(name: String, row: &QuoteRow) -> Vec<String> {
     vec![
-        format!("{}/{}", row.provider, row.model),
+        name,
         thousands(row.requests),
         format!("{}{}", if row.estimated { "~" } else { "" }, thousands(row.input_tokens)),
         row.max_output_tokens.map_or_else(|| "?".to_owned(), thousands),

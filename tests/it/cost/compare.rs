@@ -79,6 +79,54 @@ fn a_table_says_what_has_changed() {
 }
 
 #[test]
+fn what_is_no_longer_used_is_a_row_too() {
+    let env = home(&[
+        spent("2026-03-09T09:00:00Z", "openai/gpt-5.4-mini", 1, [1, 0, 1], 100_000_000),
+        spent("2026-03-09T09:00:00Z", "openai/gpt-5.4", 1, [1, 0, 1], 2_000_000_000),
+        spent("2026-03-09T09:00:00Z", "groq/llama", 1, [1, 0, 1], 500_000_000),
+        spent("2026-03-09T09:00:00Z", "sim/echo", 1, [1, 0, 1], 0),
+        spent("2026-03-10T09:00:00Z", "openai/gpt-5.4-mini", 1, [1, 0, 1], 150_000_000),
+        spent("2026-03-10T09:00:00Z", "sim/other", 1, [1, 0, 1], 0),
+    ]);
+    let day = ["--since", "2026-03-10", "--until", "2026-03-10"];
+    let run = |more: &[&str]| cost(&env, &[&day, more].concat()).run().expect_status(0);
+    assert_run!(run(&[]));
+    for others in [&["--compare", "none"][..], &["--by", "hour"], &["--by", "model", "--by", "day"]] {
+        assert!(!run(others).stdout.contains("llama"), "{others:?}");
+    }
+    let models = report(&env, "UTC", &day)["rows"].as_array().unwrap().len();
+    assert_eq!(models, 2, "a program has the rows of both periods");
+}
+
+#[test]
+fn a_change_of_more_than_tenfold_is_so_many_times_as_much() {
+    let times = ["2026-03-09T09:00:00Z", "2026-03-10T09:00:00Z"];
+    for (before, now, change) in [
+        (100, 1_000, "+900.0 %"),
+        (100, 1_001, "×10"),
+        (1_000, 22_500, "×23"),
+        (1, 22_241_796_013, "×22,241,796,013"),
+        (1_000, 1, "-99.9 %"),
+    ] {
+        let nanos = |at: usize, nanos| spent(times[at], "openai/gpt-5.4", 1, [1, 0, 1], nanos);
+        let env = home(&[nanos(0, before), nanos(1, now)]);
+        let table = cost(&env, &["--since", "2026-03-10", "--until", "2026-03-10"]).run().stdout;
+        assert_eq!(table.matches(&format!(" {change}\n")).count(), 3, "{table}");
+    }
+}
+
+#[test]
+fn rows_alone_are_not_compared() {
+    let env = TestEnv::new();
+    assert_run!(cost(&env, &["--compare", "week", "--format", "csv"]).run().expect_status(2));
+    let output = cost(&env, &["--compare", "before", "--format", "jsonl"]).run().expect_status(2);
+    assert!(output.stdout.is_empty() && output.stderr.contains("jsonl"), "{output}");
+    for format in ["csv", "jsonl"] {
+        let _ = cost(&env, &["--compare", "none", "--format", format]).run().expect_status(0);
+    }
+}
+
+#[test]
 fn a_day_that_is_not_over_is_compared_with_as_much_of_another() {
     let env = TestEnv::new();
     for (zone, more) in [("UTC", "before"), ("Asia/Kathmandu", "week"), ("Pacific/Chatham", "before")] {

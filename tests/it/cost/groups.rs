@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
-use super::{cost, home, report};
+use super::{Spent, cost, home, report, spent};
 use crate::support::{TestEnv, assert_run};
 
 /// When, who, in order: model, command, status, user, tags, cost in dollars; none is unpriced.
@@ -143,7 +143,73 @@ fn models_without_a_price_are_named() {
         json!([{"model": "llama", "provider": "groq", "unpriced_calls": 1}])
     );
     let table = cost(&env, &MARCH).run().stdout;
-    assert!(table.contains(": 1\n  1 of groq/llama\n`llmops cost prices import`"), "{table}");
+    let expected = ": 1\nOf models without a price:\n  1 of groq/llama\n`llmops cost prices import`";
+    assert!(table.contains(expected) && !table.contains("cost explain"), "{table}");
+}
+
+#[test]
+fn new_prices_are_not_said_to_help_where_there_are_some() {
+    let unpriced =
+        |model| Spent { unpriced: 2, ..spent("2026-03-01T10:00:00Z", model, 3, [1, 0, 1], 1_000_000_000) };
+    let env = home(&[unpriced("openai/gpt-5.4")]);
+    let table = cost(&env, &MARCH).run().expect_status(0).stdout;
+    assert!(!table.contains("import"), "{table}");
+    let env = home(&[unpriced("openai/gpt-5.4"), unpriced("nobody/knows-it")]);
+    assert_run!(cost(&env, &MARCH).run().expect_status(0));
+}
+
+/// The report of these calls alone.
+fn only(env: &TestEnv, filter: &[&str]) -> Value {
+    report(env, "UTC", &[&MARCH, filter].concat())
+}
+
+#[test]
+fn a_report_can_be_of_some_calls() {
+    let env = booked();
+    for (filter, calls, dollars) in [
+        (&["--user", "ann"][..], 2, 3.0),
+        (&["--user", "nobody"], 0, 0.0),
+        (&["--provider", "groq"], 3, 7.0),
+        (&["--model", "gpt-5.4"], 2, 3.0),
+        (&["--model", "openai/gpt-5.4-nano"], 1, 1.0),
+        (&["--model", "groq/gpt-5.4"], 0, 0.0),
+        (&["--tag", "team=red"], 3, 8.0),
+        (&["--tag", "team=blue", "--tag", "a.b=dot"], 1, 1.0),
+        (&["--tag", "team=red", "--tag", "a.b=dot"], 0, 0.0),
+        (&["--status", "ok"], 3, 4.0),
+        (&["--command", "stream", "--status", "partial"], 1, 5.0),
+    ] {
+        for by in ["model", "day", "user"] {
+            let report = only(&env, &[filter, &["--by", by]].concat());
+            assert_eq!(report["total"]["calls"], calls, "{filter:?}");
+            let sum: f64 =
+                report["rows"].as_array().unwrap().iter().filter_map(|row| row["cost_usd"].as_f64()).sum();
+            assert!((sum - dollars).abs() < 1e-9, "{filter:?}: {report}");
+        }
+    }
+    for wrong in [["--status", "fine"], ["--command", "cost"], ["--tag", "team"]] {
+        let _ = cost(&env, &wrong).run().expect_status(2);
+    }
+}
+
+#[test]
+fn all_of_a_report_is_of_the_calls_that_are_meant() {
+    let env = booked();
+    let named = |filter: &[&str]| only(&env, filter)["unpriced_models"].clone();
+    assert_eq!(
+        named(&["--status", "ok"]),
+        json!([{"model": "llama", "provider": "groq", "unpriced_calls": 1}])
+    );
+    assert_eq!(named(&["--status", "partial"]), json!([]));
+    let second = ["--since", "2026-03-02", "--until", "2026-03-02"];
+    let before = report(&env, "UTC", &[&second[..], &["--user", "bob"]].concat());
+    assert_eq!(
+        (&before["total"]["calls"], &before["previous"]["total"]["cost_usd"]),
+        (&json!(0), &json!(1.0))
+    );
+    let none = cost(&env, &[&second[..], &["--user", "bob"]].concat()).run().stdout;
+    assert!(none.starts_with("No such calls on 2026-03-02 (UTC+00:00).\nBefore: $1.00 "), "{none}");
+    assert_run!(cost(&env, &[&second[..], &["--tag", "team=red", "--by", "user"]].concat()).run());
 }
 
 #[test]

@@ -27,6 +27,14 @@ pub(in crate::cli::commands) struct FilterArgs {
     /// Up to this day, which is included
     #[arg(long, value_name = "DAY")]
     until: Option<String>,
+    #[command(flatten)]
+    which: WhichArgs,
+}
+
+/// What the calls that are meant have in common, whenever they were.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which calls")]
+pub(in crate::cli::commands) struct WhichArgs {
     /// Of this model: NAME or PROVIDER/NAME
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
@@ -72,16 +80,23 @@ impl FilterArgs {
             let message = format!("--until {until} is before --since {since}");
             return Err(CliError::usage(message, "the last day cannot be before the first"));
         }
-        Ok(CallFilter {
-            since,
-            before,
+        Ok(CallFilter { since, before, ..self.which.filter() })
+    }
+}
+
+impl WhichArgs {
+    /// What is looked for, whenever it was.
+    pub(in crate::cli::commands) fn filter(&self) -> CallFilter {
+        CallFilter {
+            since: None,
+            before: None,
             model: self.model.clone(),
             provider: self.provider.clone(),
             user: self.user.clone(),
             tags: self.tag.clone(),
             status: self.status,
             origin: self.command,
-        })
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod prices;
 mod report;
 mod reprice;
 mod sheet;
+mod unpriced;
 
 use std::sync::Arc;
 

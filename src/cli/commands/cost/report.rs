@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::sheet::View;
 use crate::cli::args::{GlobalArgs, ListArgs, ListFormat};
+use crate::cli::commands::calls::filter::WhichArgs;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::cli::ui::{Ui, print};
@@ -15,6 +16,7 @@ use crate::ops::cost::{CostQuery, GroupBy, report};
 use crate::pipeline::Clock;
 use crate::policy::model::most_alike;
 use crate::policy::period::{Shift, Span, day_start, earlier, first_day};
+use crate::policy::price::PriceBook;
 
 /// What is summed, and how.
 #[derive(Debug, Args)]
@@ -39,15 +41,17 @@ pub(super) struct ReportArgs {
     #[arg(
         long,
         value_name = "PERIOD",
-        default_value = "before",
-        long_help = "What to compare with; a period that is not over yet is compared with as much of the other"
+        long_help = "What to compare with; a period that is not over yet is compared with as much of the other \
+            [default: before]"
     )]
-    compare: Compare,
+    compare: Option<Compare>,
     /// Days and hours of UTC, whatever the time zone is
     #[arg(long)]
     utc: bool,
     #[command(flatten)]
     list: ListArgs,
+    #[command(flatten)]
+    which: WhichArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,23 +120,49 @@ pub(super) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8,
         let message = format!("--until {last} is before --since {first}");
         return Err(CliError::usage(message, "the last day cannot be before the first"));
     }
-    // Rows alone are not compared.
-    let compares = matches!(args.list.format, ListFormat::Table | ListFormat::Json);
-    let shift = args.compare.shift(&args.since, first, last).filter(|_| compares);
+    let shift = compare(args)?.shift(&args.since, first, last);
     let query = CostQuery {
         zone,
         span: Span { from: day_start(&zone, first), to: day_start(&zone, last.succ_opt().unwrap_or(last)) },
         previous: shift.and_then(|shift| earlier(first, last, shift, &now)),
         by: groups(&args.by),
+        only: args.which.filter(),
     };
     let report = report(&session.reader()?, &query)?;
     let names = names(&query.by);
     let sums =
         ["calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "unpriced_calls"];
     let columns: Vec<&str> = names.iter().map(String::as_str).chain(sums).collect();
-    let view = View { ui, report: &report, by: &query.by, zone, now: now.to_utc() };
+    // Few reports need it, and it takes longer to read than most sums.
+    let asks = args.list.format == ListFormat::Table && report.sheet.total.unpriced_calls > 0;
+    let prices = if asks { session.readable_prices() } else { PriceBook::new("") };
+    let view = View {
+        ui,
+        report: &report,
+        by: &query.by,
+        prices: &prices,
+        filtered: query.is_filtered(),
+        zone,
+        now: now.to_utc(),
+    };
     print(&format::report(args.list.format, &report, &columns, &report.sheet.rows, || view.describe()))?;
     Ok(exit::DONE)
+}
+
+/// What to compare with. Rows alone are not compared: whoever asks for it is told.
+fn compare(args: &ReportArgs) -> Result<Compare, CliError> {
+    let rows_alone = match args.list.format {
+        ListFormat::Table | ListFormat::Json => return Ok(args.compare.unwrap_or(Compare::Before)),
+        ListFormat::Jsonl => "jsonl",
+        ListFormat::Csv => "csv",
+    };
+    match args.compare {
+        None | Some(Compare::None) => Ok(Compare::None),
+        Some(_) => Err(CliError::usage(
+            format!("--compare has no place in `--format {rows_alone}`, which is rows alone"),
+            "leave it out, or take `--format json`, which has both periods",
+        )),
+    }
 }
 
 /// The groups asked for, each once; by model if none is.

@@ -1,20 +1,23 @@
 //! The report for people: a table, what it is compared with, and what it leaves out. On a terminal there are
 //! bars and a line of how the period went.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use console::{measure_text_width, truncate_str};
+use console::measure_text_width;
 
 use super::chart::{bar, history};
+use super::unpriced;
 use crate::cli::commands::question::dollars;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{self, Ui, thousands};
 use crate::domain::account::Spent;
+use crate::domain::money::Money;
 use crate::domain::text::plain;
 use crate::domain::zone::Zone;
 use crate::ops::cost::{CostReport, CostRow, GroupBy, Sheet};
 use crate::policy::period::Span;
+use crate::policy::price::PriceBook;
 
 /// The longest bar, …
 const LONGEST: usize = 24;
@@ -22,14 +25,18 @@ const LONGEST: usize = 24;
 /// … and the shortest one worth its place.
 const SHORTEST: usize = 6;
 
-/// Models without a price that are named.
-const NAMED: usize = 5;
+/// Beyond this a change is so many times as much, not a percentage.
+const TENFOLD: i128 = 10;
 
 /// What is shown, and how.
 pub(super) struct View<'a> {
     pub(super) ui: &'a Ui,
     pub(super) report: &'a CostReport,
     pub(super) by: &'a [GroupBy],
+    /// What models cost now, which tells why calls have no cost.
+    pub(super) prices: &'a PriceBook,
+    /// Whether some calls are not meant.
+    pub(super) filtered: bool,
     pub(super) zone: Zone,
     pub(super) now: DateTime<Utc>,
 }
@@ -43,13 +50,16 @@ impl View<'_> {
         if sheet.total.calls == 0 {
             let earlier = self.report.previous.as_ref().is_some_and(|previous| previous.total.calls > 0);
             let before = if earlier { before } else { String::new() };
-            return wrapped(&format!("No calls {period}."), width) + &before;
+            return wrapped(
+                &format!("No {}calls {period}.", if self.filtered { "such " } else { "" }),
+                width,
+            ) + &before;
         }
         let heading = wrapped(&format!("Spend {period}"), width);
         let picture = width.and_then(|width| self.history(width)).unwrap_or_default();
         let below = [picture, before].concat();
         let gap = if below.is_empty() { "" } else { "\n" };
-        let unpriced = self.unpriced(width);
+        let unpriced = unpriced::describe(self.report, self.prices, self.now, width);
         format!("{heading}\n{}{gap}{below}{unpriced}", self.table(width))
     }
 
@@ -106,6 +116,10 @@ impl View<'_> {
             let groups = self.by.iter().map(|by| name(by, row, offsets));
             rows.push(groups.chain(cells(&row.sums, &sheet.total)).collect());
         }
+        for row in self.gone() {
+            let groups = self.by.iter().map(|by| name(by, row, offsets));
+            rows.push(groups.chain(cells(&Spent::default(), &sheet.total)).collect());
+        }
         let blanks = std::iter::repeat_n(String::new(), self.by.len() - 1);
         let labels = std::iter::once("Total".to_owned()).chain(blanks);
         rows.push(labels.chain(cells(&sheet.total, &sheet.total)).collect());
@@ -115,21 +129,34 @@ impl View<'_> {
         rows
     }
 
-    /// How each row and the total have changed; none where rows are times, which were others before, or where
-    /// there was nothing.
-    fn changes(&self) -> Option<Vec<String>> {
+    /// What the rows are compared with; none where they are times, which were others before, or where there was
+    /// nothing.
+    fn compared(&self) -> Option<&Sheet> {
         let previous = self.report.previous.as_ref().filter(|previous| previous.total.calls > 0)?;
-        if self.by.iter().any(GroupBy::is_time) {
-            return None;
-        }
+        (!self.by.iter().any(GroupBy::is_time)).then_some(previous)
+    }
+
+    /// Groups that cost something before and have no call now, the dearest first. Without them the changes of
+    /// the rows would not explain that of the total.
+    fn gone(&self) -> Vec<&CostRow> {
+        let now: HashSet<_> = self.report.sheet.rows.iter().map(|row| &row.group).collect();
+        let before = self.compared().map(|previous| previous.rows.as_slice()).unwrap_or_default();
+        before.iter().filter(|row| row.sums.cost > Money::ZERO && !now.contains(&row.group)).collect()
+    }
+
+    /// How each row, each group that is gone and the total have changed.
+    fn changes(&self) -> Option<Vec<String>> {
+        let previous = self.compared()?;
         let before: HashMap<_, _> = previous.rows.iter().map(|row| (&row.group, &row.sums)).collect();
         let of_row = |row: &CostRow| match before.get(&row.group) {
             Some(before) => change(&row.sums, before).unwrap_or_else(|| "-".to_owned()),
             None => "new".to_owned(),
         };
         let sheet = &self.report.sheet;
-        let total = change(&sheet.total, &previous.total).unwrap_or_else(|| "-".to_owned());
-        Some(sheet.rows.iter().map(of_row).chain([total]).collect())
+        let to = |now: &Spent, before: &Spent| change(now, before).unwrap_or_else(|| "-".to_owned());
+        let gone = self.gone().into_iter().map(|row| to(&Spent::default(), &row.sums));
+        let total = to(&sheet.total, &previous.total);
+        Some(sheet.rows.iter().map(of_row).chain(gone).chain([total]).collect())
     }
 
     /// `Before: $1.20 from 2026-11-22 00:00 to 10:15, now +25.0 %`
@@ -149,29 +176,6 @@ impl View<'_> {
         let now = change(&self.report.sheet.total, total);
         let now = now.map(|change| format!(", now {change}")).unwrap_or_default();
         Some(format!("Before: {spent}{unpriced} {when}{now}"))
-    }
-
-    /// What the sums leave out, and what to do about it.
-    fn unpriced(&self, width: Option<usize>) -> String {
-        let count = self.report.sheet.total.unpriced_calls;
-        if count == 0 {
-            return String::new();
-        }
-        let models = &self.report.unpriced_models;
-        let line = |text: String| match width {
-            Some(width) => truncate_str(&text, width, "…").into_owned() + "\n",
-            None => text + "\n",
-        };
-        let mut text = format!("\nUnpriced calls, whose cost is not in these sums: {}\n", thousands(count));
-        for model in models.iter().take(NAMED) {
-            let name = plain(&format!("{}/{}", model.provider, model.model));
-            text.push_str(&line(format!("  {} of {name}", thousands(model.unpriced_calls))));
-        }
-        if let Some(more @ 1..) = models.len().checked_sub(NAMED) {
-            text.push_str(&line(format!("  and of {more} more")));
-        }
-        // A line a command, so that both can be copied.
-        text + "`llmops cost prices import` brings prices, then\n`llmops cost reprice` puts them on these calls.\n"
     }
 }
 
@@ -231,6 +235,12 @@ fn change(now: &Spent, before: &Spent) -> Option<String> {
     if before.nanos() <= 0 {
         return None;
     }
+    // Of what was next to nothing, percentages are long and say little.
+    let (most, least) = (i128::from(now.nanos()), i128::from(before.nanos()));
+    if most > least * TENFOLD {
+        let times = u64::try_from((most + least / 2) / least).unwrap_or(u64::MAX);
+        return Some(format!("×{}", thousands(times)));
+    }
     let percent = (now.dollars() / before.dollars() - 1.0) * 100.0;
     Some(if percent.abs() < 0.05 { "0.0 %".to_owned() } else { format!("{percent:+.1} %") })
 }
@@ -256,7 +266,7 @@ fn stretch(sheet: &Sheet, zone: Zone) -> String {
 }
 
 /// A line, broken between words where it does not fit.
-fn wrapped(text: &str, width: Option<usize>) -> String {
+pub(super) fn wrapped(text: &str, width: Option<usize>) -> String {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let used = lines.last().map_or(0, |line| measure_text_width(line));
