@@ -57,26 +57,28 @@ fn several_models_are_compared() {
 }
 
 #[test]
-fn several_models_have_a_total() {
+fn what_several_models_cost_together_is_summed_and_what_is_compared_is_not() {
     let env = home();
+    let item = |model: &str| json!({"prompt": "hello", "model": model}).to_string();
+    let file = |models: &[&str]| models.iter().map(|model| item(model)).collect::<Vec<_>>().join("\n");
+    env.write("both.jsonl", file(&["sim/dear", "sim/cheap", "sim/dear"]));
+    env.write("unknown.jsonl", file(&["sim/dear", "openai/brand-new"]));
     let table = |args: &[&str]| {
-        let args = [&["prompts.jsonl", "--limit", "2"], args].concat();
+        let args = [args, &["--max-tokens", "10"]].concat();
         estimate(&env, &args).run().expect_status(0).stdout
     };
-    let total = |args: &[&str]| {
-        let table = table(args);
+    let total = |file: &str| {
+        let table = table(&[file]);
         let line = table.lines().last().unwrap_or_else(|| panic!("{table}"));
         line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
-    let both = ["-m", "sim/dear", "-m", "sim/cheap"];
-    let limited = total(&[&both[..], &["--max-tokens", "10"]].concat());
-    assert_eq!((&*limited[0], &*limited[1], &*limited[3]), ("Total", "4", "40"));
-    assert!(limited[2].starts_with('~') && limited[4].starts_with('$') && limited[5].starts_with('$'));
+    let both = total("both.jsonl");
+    assert_eq!((&*both[0], &*both[1], &*both[3]), ("Total", "3", "30"));
+    assert!(both[2].starts_with('~') && both[4].starts_with('$') && both[5].starts_with('$'));
     // What is not known of one is not known of both.
-    let unknown = total(&[&both[..], &["-m", "openai/brand-new"]].concat());
-    assert_eq!(unknown[3..], ["?", "?", "?"]);
-    assert!(!table(&both[..2]).contains("Total"));
-    assert_eq!(rows(&env, &[&["prompts.jsonl"], &both[..]].concat()).len(), 2, "a program adds up itself");
+    assert_eq!(total("unknown.jsonl")[4..], ["?", "?"]);
+    assert!(!table(&["prompts.jsonl", "-m", "sim/dear"]).contains("Total"));
+    assert!(!table(&["prompts.jsonl", "-m", "sim/dear", "-m", "sim/cheap"]).contains("Total"));
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::ops::batch::item::LineFormat;
 use crate::ops::batch::report::Summary;
 use crate::ops::batch::run::{BatchError, BatchOptions, Ended, run as run_batch};
 use crate::ops::output::Output;
-use crate::ops::quote::Quote;
+use crate::ops::quote::{Quote, QuoteRow};
 use crate::pipeline::{CallContext, Pipeline};
 
 /// Answer files of prompts in parallel
@@ -87,7 +87,8 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     note_unused(ui, &checked.unused, templated);
     if args.call.dry_run {
         let quote = quote_all(&pipeline, &context, sources, args.limit)?;
-        quote::show(ui, &quote.into_rows(), args.format)?;
+        let rows = quote.into_rows();
+        quote::show(ui, &rows, QuoteRow::total(&rows).as_ref(), args.format)?;
         return Ok(exit::DONE);
     }
     let runtime = session::runtime()?;

@@ -20,7 +20,7 @@ pub(super) fn show_one(
 ) -> Result<u8, CliError> {
     let mut quote = Quote::default();
     quote.add(pipeline, &pipeline.plan(request, context)?);
-    show(ui, &quote.into_rows(), form)?;
+    show(ui, &quote.into_rows(), None, form)?;
     Ok(exit::DONE)
 }
 
@@ -35,12 +35,17 @@ const COLUMNS: [&str; 8] = [
     "high_cost_usd",
 ];
 
-/// Prints quotes.
-pub(super) fn show(ui: &Ui, rows: &[QuoteRow], form: ListFormat) -> Result<(), CliError> {
-    print(&format::list(form, &COLUMNS, rows, || table(ui, rows)))
+/// Prints quotes, and for people what they add up to, if they do.
+pub(super) fn show(
+    ui: &Ui,
+    rows: &[QuoteRow],
+    total: Option<&QuoteRow>,
+    form: ListFormat,
+) -> Result<(), CliError> {
+    print(&format::list(form, &COLUMNS, rows, || table(ui, rows, total)))
 }
 
-fn table(ui: &Ui, rows: &[QuoteRow]) -> String {
+fn table(ui: &Ui, rows: &[QuoteRow], total: Option<&QuoteRow>) -> String {
     let columns = [
         Column::text("Model"),
         Column::number("Requests"),
@@ -49,7 +54,7 @@ fn table(ui: &Ui, rows: &[QuoteRow]) -> String {
         Column::number("Cost from"),
         Column::number("to"),
     ];
-    let total = QuoteRow::total(rows).map(|total| cells("Total".to_owned(), &total));
+    let total = total.map(|total| cells("Total".to_owned(), total));
     let row = |row: &QuoteRow| cells(format!("{}/{}", row.provider, row.model), row);
     let rows: Vec<Vec<String>> = rows.iter().map(row).chain(total).collect();
     table::render(ui, &columns, &rows)

@@ -133,7 +133,7 @@ fn a_nano_dollar_is_not_lost() {
     let args = ["--since", "2026-03-01", "--until", "2026-03-01"];
     let report = report(&env, "UTC", &args);
     assert_eq!(report["total"]["cost_usd"].as_f64().unwrap().to_bits(), 3_999_999.999_999_999_f64.to_bits());
-    assert!(cost(&env, &args).run().stdout.contains("$3999999.999999999"));
+    assert!(cost(&env, &args).run().stdout.contains("$3,999,999.999999999"));
 }
 
 #[test]

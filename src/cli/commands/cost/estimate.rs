@@ -57,7 +57,9 @@ pub(super) fn run(args: &EstimateArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Res
     for model in models {
         rows.extend(estimate(args, model, global, ui)?);
     }
-    quote::show(ui, &rows, args.list.format)?;
+    // Several models that are asked for are to be compared; those that the items name, to be paid together.
+    let total = if args.model.len() > 1 { None } else { QuoteRow::total(&rows) };
+    quote::show(ui, &rows, total.as_ref(), args.list.format)?;
     Ok(exit::DONE)
 }
 

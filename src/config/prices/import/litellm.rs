@@ -1,7 +1,7 @@
 //! LiteLLM's `model_prices_and_context_window.json`: a map of models, priced in USD per token by keys whose
 //! endings say for which size of request (`_above_200k_tokens`) and which service tier (`_batches`) they are.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::config::tree::{Key, Node, Tree};
 use crate::domain::name::Target;
@@ -41,7 +41,7 @@ impl Costs {
 
 pub(super) fn read(root: &Node, mistakes: &mut Mistakes) -> Found {
     let mut found = Found::default();
-    let mut named = HashSet::new();
+    let mut alone = Vec::new();
     for (key, node) in mistakes.fields("the file", root) {
         let name = key.name.as_str();
         if name == PLACEHOLDER {
@@ -62,17 +62,16 @@ pub(super) fn read(root: &Node, mistakes: &mut Mistakes) -> Found {
             Ok(price) => {
                 let model = own_name(name, from.unwrap_or_default(), provider).into();
                 let target = Target { provider: provider.into(), model };
-                if target.model.as_str() != name {
-                    named.insert(target.clone());
-                }
-                found.taken.push(Taken { target, price, place: key.place.clone(), ignored });
+                let with_provider = target.model.as_str() != name;
+                let taken = Taken { target, price, place: key.place.clone(), ignored };
+                if with_provider { found.taken.push(taken) } else { alone.push(taken) }
             }
             Err(_) if mistakes.count() > before => {}
             Err(reason) => found.skip(name, reason),
         }
     }
     // Of two names for one model the one with its provider counts: it is what LiteLLM looks for first.
-    found.taken.sort_by_key(|taken| !named.contains(&taken.target));
+    found.taken.extend(alone);
     found
 }
 

@@ -48,8 +48,8 @@ fn litellm_prices_are_exact_and_in_all_their_forms() {
         },
         "dall-e-3": {"litellm_provider": "openai", "mode": "image_generation", "output_cost_per_image": 0.04},
         "whisper-1": {"litellm_provider": "openai", "input_cost_per_second": 0.0001, "output_cost_per_second": 0.0},
-        "deepseek/d": {"litellm_provider": "deepseek", "input_cost_per_token": 2e-7},
         "d": {"litellm_provider": "deepseek", "input_cost_per_token": 1e-7},
+        "deepseek/d": {"litellm_provider": "deepseek", "input_cost_per_token": 2e-7},
         "bedrock-x": {"litellm_provider": "bedrock", "input_cost_per_token": -1},
         "nothing": {"litellm_provider": "openai"}
     });
