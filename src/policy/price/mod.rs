@@ -65,7 +65,7 @@ impl PriceBook {
     }
 
     /// Lays a user's own prices over the table: each replaces what is listed of its model, other names and
-    /// all, and is completed by it ([`ModelPrice::complete`]).
+    /// all, and is completed by it, where both ask the same.
     pub fn lay_over(&mut self, own: impl IntoIterator<Item = (Target, ModelPrice)>) {
         // All are compared with what lies below before any of it is gone.
         let compared = own.into_iter().map(|(target, mut price)| {
