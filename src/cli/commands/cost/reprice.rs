@@ -121,7 +121,9 @@ fn watched(
             stop.cancel();
             hurry();
         };
-        heeding(spawn_blocking(work), on_signal).await
+        // It begins when somebody listens for signals.
+        let work = async { spawn_blocking(work).await };
+        heeding(work, on_signal).await
     };
     let (done, signal) = session::runtime()?.block_on(watched)?;
     let broken = |error| CliError::System { what: "cannot go on", reason: io::Error::other(error) };
