@@ -8,6 +8,7 @@ mod definition;
 mod error;
 mod exit;
 mod format;
+mod human;
 mod limits;
 mod log;
 mod out;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::ui::{Ui, thousands};
+use super::human::thousands;
+use super::ui::Ui;
 use crate::ops::batch::report::Tally;
 
 const LINE_EVERY: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::args::{ColorWhen, GlobalArgs};
 use super::error::CliError;
+use super::human::seconds;
 use crate::domain::name::Target;
 use crate::domain::text::plain;
 use crate::pipeline::Notice;
@@ -234,37 +235,4 @@ pub(super) fn stdin_is_terminal() -> bool {
 /// Whether there is somebody to ask: questions go to stderr, answers come from stdin.
 pub(super) fn can_ask() -> bool {
     stdin_is_terminal() && io::stderr().is_terminal()
-}
-
-/// A duration for people: `350 ms`, `12.5 s`, `3 min 20 s`.
-pub(super) fn seconds(duration: Duration) -> String {
-    match duration.as_secs() {
-        0 => format!("{} ms", duration.as_millis()),
-        1..120 => format!("{:.1} s", duration.as_secs_f64()),
-        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
-    }
-}
-
-/// A count for people: `1,234,567`.
-pub(super) fn thousands(count: u64) -> String {
-    let digits = count.to_string();
-    let head = digits.len() % 3;
-    let mut groups: Vec<&str> = Vec::new();
-    if head > 0 {
-        groups.push(&digits[..head]);
-    }
-    groups.extend((head..digits.len()).step_by(3).map(|at| &digits[at..at + 3]));
-    groups.join(",")
-}
-
-/// An amount of bytes for people: `512 B`, `12.3 kB`, `4.5 GB`.
-pub(super) fn bytes(count: u64) -> String {
-    let mut amount = count as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if amount < 999.95 {
-            return if unit == "B" { format!("{count} B") } else { format!("{amount:.1} {unit}") };
-        }
-        amount /= 1000.0;
-    }
-    format!("{amount:.1} TB")
 }

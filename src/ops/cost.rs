@@ -1,6 +1,6 @@
 //! What was spent: the store's rollups, grouped by whatever was asked for, beside an earlier period.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::mem::take;
 use std::panic::resume_unwind;
 use std::str::FromStr;
@@ -13,7 +13,6 @@ use serde::{Serialize, Serializer};
 use crate::domain::account::{Account, Spent};
 use crate::domain::filter::CallFilter;
 use crate::domain::money::Money;
-use crate::domain::name::Target;
 use crate::policy::period::Span;
 use crate::store::{Reader, StoreError};
 
@@ -266,42 +265,23 @@ fn sheet<Tz: TimeZone>(store: &Reader, query: &CostQuery<Tz>, span: Span) -> Res
     Ok((Sheet { from: local(span.from), to: local(span.to), rows, total }, quarters))
 }
 
-/// The models with unpriced calls. The smaller rollup knows them, whatever the groups are, unless some calls are
-/// not meant.
-fn unpriced<Tz>(store: &Reader, query: &CostQuery<Tz>) -> Result<Vec<UnpricedModel>, StoreError> {
-    let Span { from, to } = query.span;
-    let mut models: BTreeMap<Target, u64> = BTreeMap::new();
-    if query.is_filtered() {
-        let mut targets = Vec::new();
-        let mut counts: Vec<u64> = Vec::new();
-        // A number an account: models are put together once, at the end.
-        let number = |account: &Account| {
-            query.only.admits(account).then(|| {
-                targets.push(account.target.clone());
-                targets.len() - 1
-            })
-        };
-        store.ledger(from, to, number, |_, number, spent| {
-            if counts.len() <= number {
-                counts.resize(number + 1, 0);
-            }
-            counts[number] += spent.unpriced_calls;
-        })?;
-        for (target, count) in targets.into_iter().zip(counts) {
-            *models.entry(target).or_default() += count;
-        }
-    } else {
-        for spend in store.spend(from, to)? {
-            *models.entry(spend.target).or_default() += spend.spent.unpriced_calls;
-        }
-    }
-    let model = |(target, unpriced_calls): (Target, u64)| UnpricedModel {
-        model: target.model.to_string(),
-        provider: target.provider.to_string(),
-        unpriced_calls,
+/// The models with unpriced calls, whatever the groups are.
+fn unpriced<Tz: TimeZone>(store: &Reader, query: &CostQuery<Tz>) -> Result<Vec<UnpricedModel>, StoreError> {
+    let by_model = CostQuery {
+        zone: query.zone.clone(),
+        span: query.span,
+        previous: None,
+        by: vec![GroupBy::Model],
+        only: query.only.clone(),
     };
-    let mut models: Vec<UnpricedModel> =
-        models.into_iter().filter(|(_, count)| *count > 0).map(model).collect();
+    let (sheet, _) = sheet(store, &by_model, query.span)?;
+    let model = |row: CostRow| {
+        let mut names = row.group.into_iter().map(|(_, name)| name.unwrap_or_default());
+        let (model, provider) = (names.next()?, names.next()?);
+        let unpriced_calls = row.sums.unpriced_calls;
+        (unpriced_calls > 0).then_some(UnpricedModel { model, provider, unpriced_calls })
+    };
+    let mut models: Vec<UnpricedModel> = sheet.rows.into_iter().filter_map(model).collect();
     models.sort_by_key(|model| std::cmp::Reverse(model.unpriced_calls));
     Ok(models)
 }

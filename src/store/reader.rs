@@ -61,6 +61,8 @@ impl Reader {
 
     /// The same store once more, for another thread; none where there is no store.
     pub fn again(&self) -> Option<Self> {
+        // What stands for a store that is not there is in memory.
+        self.connection.path().filter(|path| !path.is_empty())?;
         let connection = open_for_reading(&self.path).ok()?;
         Some(Self { connection, path: self.path.clone(), patience: Patience::default() })
     }

@@ -10,14 +10,14 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use super::question::dollars;
 use super::quote;
 use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
+use crate::cli::human::{dollars, seconds, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::cli::signals::{heeding, unless_stopped};
-use crate::cli::ui::{Ui, seconds, thousands};
+use crate::cli::ui::Ui;
 use crate::cli::{exit, format, limits, out, session};
 use crate::domain::call::Origin;
 use crate::ops::batch::input::{self, Checked, Source};

@@ -6,9 +6,10 @@ use clap::Args;
 
 use crate::cli::args::{GlobalArgs, ListArgs};
 use crate::cli::error::{CliError, or};
+use crate::cli::human::thousands;
 use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
-use crate::cli::ui::{Ui, print, thousands};
+use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
 use crate::domain::settings::{ProviderKind, ProviderSettings};
 use crate::domain::text::plain;

@@ -10,8 +10,7 @@ use clap::Args;
 
 use crate::cli::error::CliError;
 use crate::cli::exit;
-use crate::cli::ui::{Ui, stdin_is_terminal, thousands};
-use crate::domain::money::Money;
+use crate::cli::ui::{Ui, stdin_is_terminal};
 use crate::domain::request::{ChatRequest, text_part};
 use crate::ops::material;
 use crate::pipeline::{CallError, Outcome};
@@ -111,34 +110,5 @@ pub(super) fn conclude(ui: &Ui, asked: Result<Asked, CliError>, signal: Option<u
             Ok(code)
         }
         None => Err(error),
-    }
-}
-
-/// An amount for people; `?` where it is not known.
-pub(in crate::cli) fn dollars(amount: Option<Money>) -> String {
-    let Some(amount) = amount else { return "?".to_owned() };
-    let text = amount.to_string();
-    match text.split_once('.').and_then(|(whole, rest)| Some((whole.parse().ok()?, rest))) {
-        Some((whole, rest)) => format!("${}.{rest}", thousands(whole)),
-        None => format!("${text}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_are_easy_to_read() {
-        let shown = |nanos| dollars(Some(Money::from_nanos(nanos)));
-        assert_eq!(dollars(None), "?");
-        assert_eq!(
-            (shown(0), shown(70_000_000), shown(63_000_001)),
-            ("$0.00".into(), "$0.07".into(), "$0.063000001".into())
-        );
-        assert_eq!(
-            (shown(155_692_823_931_000), shown(-1_500_000_000)),
-            ("$155,692.823931".into(), "$-1.50".into())
-        );
     }
 }

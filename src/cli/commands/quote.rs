@@ -1,10 +1,10 @@
 //! `--dry-run`: what the calls would use and cost.
 
-use super::question::dollars;
 use crate::cli::args::ListFormat;
 use crate::cli::error::CliError;
+use crate::cli::human::{dollars, thousands};
 use crate::cli::table::{self, Column};
-use crate::cli::ui::{Ui, print, thousands};
+use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
 use crate::domain::request::ChatRequest;
 use crate::ops::quote::{Quote, QuoteRow};

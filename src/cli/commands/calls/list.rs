@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{COLUMNS, CallsArgs, limit, local_time};
 use crate::cli::args::{GlobalArgs, ListFormat};
-use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
+use crate::cli::human::{dollars, seconds, thousands};
 use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
-use crate::cli::ui::{Ui, print, seconds, thousands};
+use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
 use crate::domain::filter::CallFilter;
 use crate::domain::zone::Zone;

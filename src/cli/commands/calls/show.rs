@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::local_time;
 use crate::cli::args::{GlobalArgs, OUTPUT};
-use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
+use crate::cli::human::{bytes, dollars, seconds, thousands};
 use crate::cli::session::Session;
-use crate::cli::ui::{Ui, bytes, print, seconds, thousands};
+use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
 use crate::domain::call::Kept;
 use crate::domain::event::Completion;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, TimeZone, Utc};
 use console::measure_text_width;
 
-use crate::cli::commands::question::dollars;
+use crate::cli::human::dollars;
 use crate::domain::money::Money;
 use crate::domain::zone::Zone;
 use crate::policy::period::Span;

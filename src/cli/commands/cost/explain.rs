@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use console::measure_text_width;
 
 use crate::cli::args::{GlobalArgs, OUTPUT};
 use crate::cli::commands::calls::local_time;
-use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
+use crate::cli::human::{dollars, thousands, wrapped};
 use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
-use crate::cli::ui::{Ui, print, thousands, width};
+use crate::cli::ui::{Ui, print, width};
 use crate::cli::{exit, format};
 use crate::domain::money::{Exact, Money};
 use crate::domain::text::printable;
@@ -153,19 +152,5 @@ fn exactly(amount: Exact, decimals: usize) -> String {
 /// A sentence a line, wrapped where the terminal ends.
 fn sentences(sentences: &[String]) -> String {
     let room = width().map_or(WIDEST, |width| usize::from(width).clamp(20, WIDEST));
-    sentences.iter().map(|sentence| wrapped(&printable(sentence), room)).collect()
-}
-
-fn wrapped(sentence: &str, room: usize) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for word in sentence.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if measure_text_width(line) + 1 + measure_text_width(word) <= room => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines.into_iter().map(|line| line + "\n").collect()
+    sentences.iter().map(|sentence| wrapped(&printable(sentence), Some(room))).collect()
 }

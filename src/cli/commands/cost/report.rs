@@ -16,7 +16,6 @@ use crate::ops::cost::{CostQuery, GroupBy, report};
 use crate::pipeline::Clock;
 use crate::policy::model::most_alike;
 use crate::policy::period::{Shift, Span, day_start, earlier, first_day};
-use crate::policy::price::PriceBook;
 
 /// What is summed, and how.
 #[derive(Debug, Args)]
@@ -133,14 +132,11 @@ pub(super) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8,
     let sums =
         ["calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd", "unpriced_calls"];
     let columns: Vec<&str> = names.iter().map(String::as_str).chain(sums).collect();
-    // Few reports need it, and it takes longer to read than most sums.
-    let asks = args.list.format == ListFormat::Table && report.sheet.total.unpriced_calls > 0;
-    let prices = if asks { session.readable_prices() } else { PriceBook::new("") };
     let view = View {
         ui,
         report: &report,
         by: &query.by,
-        prices: &prices,
+        prices: &|| session.readable_prices(),
         filtered: query.is_filtered(),
         zone,
         now: now.to_utc(),

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::{GlobalArgs, ListArgs};
 use crate::cli::commands::calls::filter::FilterArgs;
-use crate::cli::commands::question::dollars;
 use crate::cli::error::CliError;
+use crate::cli::human::{calls, dollars, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::prompt::confirm;
 use crate::cli::session::{self, Session};
 use crate::cli::signals::heeding;
 use crate::cli::table::{self, Column};
-use crate::cli::ui::{Ui, can_ask, print, thousands};
+use crate::cli::ui::{Ui, can_ask, print};
 use crate::cli::{exit, format};
 use crate::domain::money::Money;
 use crate::ops::reprice::{RepriceReport, RepriceSums, preview, reprice_calls};
@@ -132,10 +132,6 @@ fn watched(
 
 fn question(sums: &RepriceSums) -> String {
     format!("Change the prices of {}, which makes {}?", calls(sums.changed), signed(sums.difference()))
-}
-
-fn calls(count: u64) -> String {
-    if count == 1 { "1 call".to_owned() } else { format!("{} calls", thousands(count)) }
 }
 
 /// `+$0.25`, `-$0.25`, `$0.00`.

@@ -8,9 +8,9 @@ use console::measure_text_width;
 
 use super::chart::{bar, history};
 use super::unpriced;
-use crate::cli::commands::question::dollars;
+use crate::cli::human::{calls, dollars, thousands, wrapped};
 use crate::cli::table::{self, Column};
-use crate::cli::ui::{self, Ui, thousands};
+use crate::cli::ui::{self, Ui};
 use crate::domain::account::Spent;
 use crate::domain::money::Money;
 use crate::domain::text::plain;
@@ -33,8 +33,9 @@ pub(super) struct View<'a> {
     pub(super) ui: &'a Ui,
     pub(super) report: &'a CostReport,
     pub(super) by: &'a [GroupBy],
-    /// What models cost now, which tells why calls have no cost.
-    pub(super) prices: &'a PriceBook,
+    /// What models cost now, which tells why calls have no cost. Few reports need it, and it takes longer to read
+    /// than most sums.
+    pub(super) prices: &'a dyn Fn() -> PriceBook,
     /// Whether some calls are not meant.
     pub(super) filtered: bool,
     pub(super) zone: Zone,
@@ -179,10 +180,6 @@ impl View<'_> {
     }
 }
 
-fn calls(count: u64) -> String {
-    if count == 1 { "1 call".to_owned() } else { format!("{} calls", thousands(count)) }
-}
-
 /// What a column of groups is called.
 fn heading(by: &GroupBy) -> String {
     match by {
@@ -263,21 +260,4 @@ fn stretch(sheet: &Sheet, zone: Zone) -> String {
         (true, false) => format!("from {first} {begin} to {end}"),
         (false, false) => format!("from {first} {begin} to {last} {end}"),
     }
-}
-
-/// A line, broken between words where it does not fit.
-pub(super) fn wrapped(text: &str, width: Option<usize>) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let used = lines.last().map_or(0, |line| measure_text_width(line));
-        if used > 0 && width.is_some_and(|width| used + 1 + measure_text_width(word) > width) {
-            lines.push(format!("  {word}"));
-        } else if let Some(line) = lines.last_mut() {
-            if used > 0 {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines.join("\n") + "\n"
 }

@@ -5,8 +5,7 @@
 use chrono::{DateTime, Utc};
 use console::truncate_str;
 
-use super::sheet::wrapped;
-use crate::cli::ui::thousands;
+use crate::cli::human::{thousands, wrapped};
 use crate::domain::name::Target;
 use crate::domain::text::plain;
 use crate::ops::cost::{CostReport, UnpricedModel};
@@ -18,7 +17,7 @@ const NAMED: usize = 5;
 /// The part of a report about calls without a cost; nothing where there are none.
 pub(super) fn describe(
     report: &CostReport,
-    prices: &PriceBook,
+    prices: &dyn Fn() -> PriceBook,
     now: DateTime<Utc>,
     width: Option<usize>,
 ) -> String {
@@ -26,7 +25,7 @@ pub(super) fn describe(
     if count == 0 {
         return String::new();
     }
-    let (priced, missing) = split(&report.unpriced_models, prices, now);
+    let (priced, missing) = split(&report.unpriced_models, &prices(), now);
     let count = thousands(count);
     let mut text =
         format!("\n{}", wrapped(&format!("Unpriced calls, whose cost is not in these sums: {count}"), width));
