@@ -52,6 +52,49 @@ impl Rates {
         cached_input_audio: None,
         output_audio: None,
     };
+
+    /// The classes by the names that price lists have for them; all but the first may be absent.
+    pub const CLASSES: [&str; 8] = [
+        "input",
+        "cached_input",
+        "cache_write",
+        "cache_write_1h",
+        "output",
+        "input_audio",
+        "cached_input_audio",
+        "output_audio",
+    ];
+
+    /// Every class with its rate, in the order of [`Self::CLASSES`].
+    pub fn by_class(&self) -> impl Iterator<Item = (&'static str, Option<Rate>)> + use<> {
+        Self::CLASSES.into_iter().zip(std::iter::once(Some(self.input)).chain(self.others()))
+    }
+
+    /// The rates of all classes but input, in the same order.
+    pub const fn others(&self) -> [Option<Rate>; 7] {
+        [
+            self.cached_input,
+            self.cache_write,
+            self.cache_write_1h,
+            self.output,
+            self.input_audio,
+            self.cached_input_audio,
+            self.output_audio,
+        ]
+    }
+
+    /// The same, to be changed.
+    pub const fn others_mut(&mut self) -> [&mut Option<Rate>; 7] {
+        [
+            &mut self.cached_input,
+            &mut self.cache_write,
+            &mut self.cache_write_1h,
+            &mut self.output,
+            &mut self.input_audio,
+            &mut self.cached_input_audio,
+            &mut self.output_audio,
+        ]
+    }
 }
 
 words! {

@@ -5,7 +5,7 @@ use std::cmp::{Ordering, Reverse};
 
 use serde::Serialize;
 
-use super::prices::{classes, usd};
+use super::prices::usd;
 use crate::domain::money::Rate;
 use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::price::Rates;
@@ -128,7 +128,7 @@ pub fn compare(book: &PriceBook, models: &[(Target, ModelPrice)]) -> Comparison 
 }
 
 fn differences(target: &Target, before: &Rates, after: &Rates) -> Vec<Difference> {
-    let pairs = classes(before).into_iter().zip(classes(after));
+    let pairs = before.by_class().zip(after.by_class());
     let differs = pairs.filter(|((class, one), (_, other))| {
         // To list a rate that holds anyway changes nothing, nor does not to list it.
         one != other && billed(before, class, *one) != billed(after, class, *other)

@@ -226,22 +226,8 @@ fn found_by(target: &Target, listing: &Listing<'_>) -> Vec<&'static str> {
 impl PriceRates {
     fn new(rates: Rates) -> Self {
         let usd_per_mtok =
-            classes(&rates).into_iter().filter_map(|(name, rate)| Some((name, per_million(rate?)))).collect();
+            rates.by_class().filter_map(|(name, rate)| Some((name, per_million(rate?)))).collect();
         let service_tiers = BTreeMap::new();
         Self { input_tokens_above: None, from: None, to: None, service_tiers, usd_per_mtok, rates }
     }
-}
-
-/// Rates by class, as the classes are called in lists.
-pub(super) const fn classes(rates: &Rates) -> [(&'static str, Option<Rate>); 8] {
-    [
-        ("input", Some(rates.input)),
-        ("cached_input", rates.cached_input),
-        ("cache_write", rates.cache_write),
-        ("cache_write_1h", rates.cache_write_1h),
-        ("output", rates.output),
-        ("input_audio", rates.input_audio),
-        ("cached_input_audio", rates.cached_input_audio),
-        ("output_audio", rates.output_audio),
-    ]
 }

@@ -115,15 +115,9 @@ impl ModelPrice {
         if (self.base.input, self.base.output) != (other.base.input, other.base.output) {
             return;
         }
-        self.base = Rates {
-            cached_input: self.base.cached_input.or(other.base.cached_input),
-            cache_write: self.base.cache_write.or(other.base.cache_write),
-            cache_write_1h: self.base.cache_write_1h.or(other.base.cache_write_1h),
-            input_audio: self.base.input_audio.or(other.base.input_audio),
-            cached_input_audio: self.base.cached_input_audio.or(other.base.cached_input_audio),
-            output_audio: self.base.output_audio.or(other.base.output_audio),
-            ..self.base
-        };
+        for (rate, other) in self.base.others_mut().into_iter().zip(other.base.others()) {
+            *rate = rate.or(other);
+        }
         for (name, rates) in &other.service {
             self.service.entry(name.clone()).or_insert(*rates);
         }
@@ -236,21 +230,13 @@ fn scale(service: &Rates, base: &Rates, tier: &Rates) -> Rates {
             Rate::from_picos(u64::try_from(scaled).unwrap_or(u64::MAX))
         }
     };
-    let maybe = |class: fn(&Rates) -> Option<Rate>| {
-        let scaled =
-            |rate| class(&base).zip(class(&tier)).map_or(rate, |(base, tier)| ratio(rate, base, tier));
-        class(service).map(scaled)
-    };
-    Rates {
-        input: ratio(service.input, base.input, tier.input),
-        cached_input: maybe(|rates| rates.cached_input),
-        cache_write: maybe(|rates| rates.cache_write),
-        cache_write_1h: maybe(|rates| rates.cache_write_1h),
-        output: maybe(|rates| rates.output),
-        input_audio: maybe(|rates| rates.input_audio),
-        cached_input_audio: maybe(|rates| rates.cached_input_audio),
-        output_audio: maybe(|rates| rates.output_audio),
+    let mut scaled = Rates { input: ratio(service.input, base.input, tier.input), ..*service };
+    for ((rate, base), tier) in scaled.others_mut().into_iter().zip(base.others()).zip(tier.others()) {
+        if let (Some(rate), Some(base), Some(tier)) = (rate, base, tier) {
+            *rate = ratio(*rate, base, tier);
+        }
     }
+    scaled
 }
 
 #[cfg(test)]

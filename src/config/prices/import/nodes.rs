@@ -254,32 +254,18 @@ pub(super) struct Classes {
 }
 
 impl Classes {
-    /// The classes, as this program calls them.
-    pub(super) const NAMES: [&str; 8] = [
-        "input",
-        "cached_input",
-        "cache_write",
-        "cache_write_1h",
-        "output",
-        "input_audio",
-        "cached_input_audio",
-        "output_audio",
-    ];
-
     /// The rate of a class, if there is such a class.
-    pub(super) fn slot(&mut self, class: &str) -> Option<&mut Option<Rate>> {
-        let others = &mut self.others;
-        Some(match class {
-            "input" => &mut self.input,
-            "cached_input" => &mut others.cached_input,
-            "cache_write" => &mut others.cache_write,
-            "cache_write_1h" => &mut others.cache_write_1h,
-            "output" => &mut others.output,
-            "input_audio" => &mut others.input_audio,
-            "cached_input_audio" => &mut others.cached_input_audio,
-            "output_audio" => &mut others.output_audio,
-            _ => return None,
-        })
+    fn slot(&mut self, class: &str) -> Option<&mut Option<Rate>> {
+        let at = Rates::CLASSES.iter().position(|name| *name == class)?;
+        self.all_mut().nth(at)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Option<Rate>> {
+        std::iter::once(&mut self.input).chain(self.others.others_mut())
+    }
+
+    fn all(&self) -> impl Iterator<Item = Option<Rate>> + use<> {
+        std::iter::once(self.input).chain(self.others.others())
     }
 
     /// Sets a class, where something is said of it.
@@ -290,28 +276,21 @@ impl Classes {
     }
 
     /// These rates, with those of another size of request where nothing is said.
-    pub(super) fn or(mut self, mut base: Self) -> Self {
-        for class in Self::NAMES {
-            if let (Some(slot), Some(below)) = (self.slot(class), base.slot(class)) {
-                *slot = slot.or(*below);
-            }
+    pub(super) fn or(mut self, base: Self) -> Self {
+        for (rate, below) in self.all_mut().zip(base.all()) {
+            *rate = rate.or(below);
         }
         self
     }
 
     /// Whether every class that `other` prices is priced.
-    pub(super) fn covers(mut self, mut other: Self) -> bool {
-        Self::NAMES.iter().all(|class| {
-            let priced = |classes: &mut Self| classes.slot(class).is_some_and(|slot| slot.is_some());
-            priced(&mut self) || !priced(&mut other)
-        })
+    pub(super) fn covers(self, other: Self) -> bool {
+        self.all().zip(other.all()).all(|(rate, other)| rate.is_some() || other.is_none())
     }
 
     /// Whether every class that is priced is free.
-    pub(super) fn is_free(mut self) -> bool {
-        Self::NAMES
-            .iter()
-            .all(|class| self.slot(class).and_then(|slot| *slot).is_none_or(|rate| rate == Rate::FREE))
+    pub(super) fn is_free(self) -> bool {
+        self.all().flatten().all(|rate| rate == Rate::FREE)
     }
 
     /// All of them, if input has a price.

@@ -107,12 +107,12 @@ fn model(node: &Node, mistakes: &mut Mistakes) -> Option<Taken> {
             "context_window" => price.context_window = mistakes.whole(name, node),
             "max_output_tokens" => price.max_output_tokens = mistakes.whole(name, node),
             "max_input_tokens" => drop(mistakes.whole(name, node)),
-            _ if Classes::NAMES.contains(&name) => {
+            _ if Rates::CLASSES.contains(&name) => {
                 has_input |= name == "input";
                 classes.set(name, mistakes.price(name, node, Unit::Million));
             }
             _ if OF_MODEL.contains(&name) => {}
-            _ => unknown(name, &key.place, OF_MODEL.into_iter().chain(Classes::NAMES), mistakes),
+            _ => unknown(name, &key.place, OF_MODEL.into_iter().chain(Rates::CLASSES), mistakes),
         }
     }
     if let (Some(first), Some((from, _))) = (price.effective_from, price.scheduled.first())
@@ -161,12 +161,12 @@ fn rates_with<'a>(
     for (key, below) in mistakes.fields(name, node) {
         let class = key.name.as_str();
         seen.push(class);
-        if Classes::NAMES.contains(&class) {
+        if Rates::CLASSES.contains(&class) {
             classes.set(class, mistakes.price(class, below, Unit::Million));
         } else if needed.contains(&class) || more.contains(&class) {
             other(class, below, mistakes);
         } else {
-            let known = needed.iter().chain(more).copied().chain(Classes::NAMES);
+            let known = needed.iter().chain(more).copied().chain(Rates::CLASSES);
             unknown(class, &key.place, known, mistakes);
         }
     }
