@@ -115,6 +115,31 @@ words! {
     }
 }
 
+words! {
+    /// A rule by which a model was found that is not listed under its own name.
+    NameRule {
+        /// It is another name of the same model.
+        Alias = "alias",
+        /// Without a date or `-latest`.
+        WithoutDate = "without_date",
+        /// A fine-tuned model, by what it was made from.
+        FineTuned = "fine_tuned",
+        /// By whoever makes it.
+        Maker = "maker",
+    }
+}
+
+impl NameRule {
+    /// Why what it finds may not be the very model that was meant.
+    pub const fn doubt(self) -> Option<Doubt> {
+        match self {
+            Self::Alias | Self::FineTuned => None,
+            Self::WithoutDate => Some(Doubt::Version),
+            Self::Maker => Some(Doubt::Reseller),
+        }
+    }
+}
+
 /// A price as it was applied: rates, and what chose them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::models::per_million;
 use crate::domain::money::Rate;
 use crate::domain::name::{ModelName, ProviderName, Target};
-use crate::domain::price::{Doubt, Rates};
+use crate::domain::price::{Doubt, NameRule, Rates};
 use crate::policy::price::{CONFIGURED, Listing, ModelPrice, PriceBook, Terms};
 
 /// What is said to be the source of what came with the program.
@@ -83,7 +83,7 @@ pub struct PriceDetail {
     /// Under which name it is listed.
     pub listed_as: Target,
     /// What led there: nothing more than the name, or in this order.
-    pub found_by: Vec<&'static str>,
+    pub found_by: Vec<NameRule>,
     /// Why the price is only nearly right now.
     pub doubts: Vec<Doubt>,
     /// Whether the built-in table lists the model, too.
@@ -156,23 +156,23 @@ pub fn detail(book: &PriceBook, target: &Target, now: DateTime<Utc>) -> Option<P
     }
     let price = ModelPrice { version: book.version.clone(), base: Rates::FREE, ..ModelPrice::default() };
     let listing =
-        Listing { provider: &target.provider, model: &target.model, price: &price, doubts: Vec::new() };
+        Listing { provider: &target.provider, model: &target.model, price: &price, found_by: Vec::new() };
     book.is_free(&target.provider).then(|| described(target, &listing, now))
 }
 
 fn described(target: &Target, listing: &Listing<'_>, now: DateTime<Utc>) -> PriceDetail {
     let price = listing.price;
     let terms = price.terms(0, None, now);
-    let found_by = found_by(target, listing);
+    let found_by = listing.found_by.clone();
     let doubts: Vec<Doubt> =
-        [listing.doubts.as_slice(), terms.as_ref().map_or(&[], |terms| &terms.doubts)].concat();
+        [listing.doubts().as_slice(), terms.as_ref().map_or(&[], |terms| &terms.doubts)].concat();
     let part = |rates: &Rates| PriceRates::new(*rates);
     let services = |service: &HashMap<String, Rates>| {
         service.iter().map(|(name, rates)| (name.clone(), part(rates))).collect()
     };
     let time = |time: NaiveTime| Some(time.format("%H:%M").to_string());
     PriceDetail {
-        row: row(target.clone(), price, terms.as_ref(), !listing.doubts.is_empty()),
+        row: row(target.clone(), price, terms.as_ref(), !listing.doubts().is_empty()),
         listed_as: Target { provider: listing.provider.clone(), model: listing.model.clone() },
         found_by,
         doubts,
@@ -204,23 +204,6 @@ fn described(target: &Target, listing: &Listing<'_>, now: DateTime<Utc>) -> Pric
         max_output_tokens: price.max_output_tokens,
         now: terms,
     }
-}
-
-/// The rules by which a name was found, in the order in which they were tried.
-fn found_by(target: &Target, listing: &Listing<'_>) -> Vec<&'static str> {
-    let doubts = |doubt: Doubt| listing.doubts.contains(&doubt);
-    let mut rules = Vec::new();
-    if doubts(Doubt::Reseller) {
-        rules.push("maker");
-    }
-    if doubts(Doubt::Version) {
-        rules.push("without_date");
-    } else if target.model.as_str().starts_with("ft:") && !listing.price.aliases.contains(&target.model) {
-        rules.extend((*listing.model != target.model).then_some("fine_tuned"));
-    } else if listing.price.aliases.contains(&target.model) {
-        rules.push("alias");
-    }
-    rules
 }
 
 impl PriceRates {

@@ -90,7 +90,7 @@ impl Catalog {
     }
 
     fn resolve_unlisted(&self, name: &str) -> Result<Target, ModelError> {
-        let mut found = forms(name).into_iter().map(|form| self.known_as(&form.name));
+        let mut found = forms(name).map(|form| self.known_as(&form.name));
         let providers = found.find(|providers| !providers.is_empty()).unwrap_or_default();
         let target = |provider: &ProviderName| Target { provider: provider.clone(), model: name.into() };
         match providers.as_slice() {

@@ -20,7 +20,7 @@ use crate::domain::call::{Attempt, Cost, CostStatus};
 use crate::domain::failure::Failure;
 use crate::domain::money::Money;
 use crate::domain::name::{ModelName, ProviderName, Target};
-use crate::domain::price::{Charge, Doubt, Known, Price, Rates};
+use crate::domain::price::{Charge, Doubt, Known, NameRule, Price, Rates};
 
 pub use again::reprice;
 pub use model::{CONFIGURED, Imported, ModelPrice, Terms, Tier, Window};
@@ -46,8 +46,15 @@ pub struct Listing<'a> {
     pub model: &'a ModelName,
     /// What it costs.
     pub price: &'a ModelPrice,
+    /// What led there from the name that was asked for; nothing where that is the very name.
+    pub found_by: Vec<NameRule>,
+}
+
+impl Listing<'_> {
     /// Why that may not be the very model that was asked for.
-    pub doubts: Vec<Doubt>,
+    pub fn doubts(&self) -> Vec<Doubt> {
+        self.found_by.iter().filter_map(|rule| rule.doubt()).collect()
+    }
 }
 
 impl PriceBook {
@@ -120,7 +127,7 @@ impl PriceBook {
     pub fn find(&self, target: &Target) -> Option<Listing<'_>> {
         self.listed(target).or_else(|| {
             let mut listing = self.listed(&names::made_by(target)?)?;
-            listing.doubts.push(Doubt::Reseller);
+            listing.found_by.push(NameRule::Maker);
             Some(listing)
         })
     }
@@ -128,12 +135,15 @@ impl PriceBook {
     fn listed(&self, target: &Target) -> Option<Listing<'_>> {
         let (provider, models) = self.models.get_key_value(&target.provider)?;
         let aliases = self.aliases.get(provider);
-        names::forms(target.model.as_str()).into_iter().find_map(|form| {
-            let name = form.name.as_str();
-            let alias = || models.get_key_value(aliases?.get(name)?);
-            let (model, price) = models.get_key_value(name).or_else(alias)?;
-            let doubts = if form.exact { Vec::new() } else { vec![Doubt::Version] };
-            Some(Listing { provider, model, price, doubts })
+        names::forms(target.model.as_str()).find_map(|form| {
+            let Form { name, rules: mut found_by } = form;
+            let name = name.as_str();
+            if let Some((model, price)) = models.get_key_value(name) {
+                return Some(Listing { provider, model, price, found_by });
+            }
+            let (model, price) = models.get_key_value(aliases?.get(name)?)?;
+            found_by.push(NameRule::Alias);
+            Some(Listing { provider, model, price, found_by })
         })
     }
 
@@ -159,7 +169,7 @@ impl PriceBook {
             service: terms.service,
             hours: terms.hours,
             since: terms.since,
-            doubts: [listing.doubts, terms.doubts].concat(),
+            doubts: [listing.doubts(), terms.doubts].concat(),
         })
     }
 

@@ -7,23 +7,25 @@
 //! `openrouter/anthropic/claude-sonnet-4.5` as `anthropic/claude-sonnet-4-5`, `azure/gpt-4o` as
 //! `openai/gpt-4o`.
 
+use std::iter;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use crate::domain::name::Target;
+use crate::domain::price::NameRule;
 
-/// The names under which a model may be listed, the surest first; the first is its own. The others are of a
-/// model whose version is not listed, except those of fine-tuned models.
-pub fn forms(model: &str) -> Vec<Form> {
-    let mut forms = vec![Form { name: model.to_owned(), exact: true }];
-    if let Some(base) = fine_tuned(model) {
-        forms.push(Form { name: base.clone(), exact: true });
-        forms.extend(undated(&base).map(|name| Form { name, exact: false }));
-    } else {
-        forms.extend(undated(model).map(|name| Form { name, exact: false }));
-    }
-    forms
+/// The names under which a model may be listed, the surest first. The first is its own; the others are made up
+/// only if that is not the one.
+pub fn forms(model: &str) -> impl Iterator<Item = Form> {
+    let form = |name: String, rule: NameRule| Form { name, rules: vec![rule] };
+    let others = move || {
+        let base = fine_tuned(model);
+        let undated = undated(base.as_deref().unwrap_or(model));
+        let undated = undated.map(|name| form(name, NameRule::WithoutDate));
+        base.map(|name| form(name, NameRule::FineTuned)).into_iter().chain(undated)
+    };
+    iter::once(Form { name: model.to_owned(), rules: Vec::new() }).chain(iter::once_with(others).flatten())
 }
 
 /// A name under which a model may be listed.
@@ -31,8 +33,8 @@ pub fn forms(model: &str) -> Vec<Form> {
 pub struct Form {
     /// The name.
     pub name: String,
-    /// Whether what is listed so is surely the same.
-    pub exact: bool,
+    /// What led to it.
+    pub rules: Vec<NameRule>,
 }
 
 /// `ft:BASE` of `ft:BASE:ORGANISATION:NAME:ID`.
@@ -75,7 +77,7 @@ mod tests {
     use super::*;
 
     fn names(model: &str) -> Vec<String> {
-        forms(model).into_iter().map(|form| form.name).collect()
+        forms(model).map(|form| form.name).collect()
     }
 
     #[test]

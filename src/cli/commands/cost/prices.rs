@@ -15,7 +15,7 @@ use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
 use crate::domain::money::Rate;
 use crate::domain::name::{ModelName, Target};
-use crate::domain::price::{Doubt, Rates};
+use crate::domain::price::{Doubt, NameRule, Rates};
 use crate::domain::text::plain;
 use crate::domain::zone::Zone;
 use crate::ops::prices::{PriceDetail, PriceRates, PriceRow, detail, list};
@@ -140,7 +140,7 @@ fn find(name: &str, catalog: &Catalog, book: &PriceBook) -> Result<Target, CliEr
     providers.dedup();
     let targets = providers.into_iter().filter_map(|provider| {
         let target = Target { provider: provider.clone(), model: name.into() };
-        let doubts = book.find(&target)?.doubts;
+        let doubts = book.find(&target)?.doubts();
         (!doubts.contains(&Doubt::Reseller)).then_some((doubts.len(), target))
     });
     let best = targets.min_by_key(|(doubts, _)| *doubts);
@@ -256,7 +256,7 @@ fn about(detail: &PriceDetail, now: &DateTime<Zone>) -> String {
     let target = Target { provider: row.provider.clone(), model: row.model.clone() };
     let mut lines = vec![("model", target.to_string())];
     if detail.listed_as != target {
-        let rules: Vec<&str> = detail.found_by.iter().map(|rule| in_words(rule)).collect();
+        let rules: Vec<&str> = detail.found_by.iter().map(|rule| in_words(*rule)).collect();
         lines.push(("listed as", format!("{}, {}", detail.listed_as, rules.join(", "))));
     }
     lines.push(("now", in_force(detail, now)));
@@ -283,13 +283,12 @@ fn about(detail: &PriceDetail, now: &DateTime<Zone>) -> String {
     lines.collect::<Vec<_>>().concat()
 }
 
-fn in_words(rule: &str) -> &str {
+fn in_words(rule: NameRule) -> &'static str {
     match rule {
-        "maker" => "by its maker",
-        "without_date" => "without its date",
-        "fine_tuned" => "as fine-tuned models are",
-        "alias" => "another name of it",
-        other => other,
+        NameRule::Alias => "another name of it",
+        NameRule::WithoutDate => "without its date",
+        NameRule::FineTuned => "as fine-tuned models are",
+        NameRule::Maker => "by its maker",
     }
 }
 
