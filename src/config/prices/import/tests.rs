@@ -195,85 +195,85 @@ fn what_is_left_out_of_models_taken_is_counted() {
     }
 }
 
+/// Lists with a mistake, and what is said of it.
+const MISTAKES: &[(&str, &str)] = &[
+    ("models: []", "f:1:9: the list of models is empty"),
+    ("[]", "f:1:1: the list is empty"),
+    ("", "f:1:1: the file is empty"),
+    ("42", "f:1:1: not a price list of a known format"),
+    ("{\"a\": 1", "f:1:1: the bracket that begins here is never closed"),
+    ("unit: EUR\nmodels: [{id: a, provider: p, input: 1}]", "f:1:7: unknown unit `EUR`"),
+    ("models: [{id: a, provider: p, input: -1}]", "f:1:38: `input`: `-1` is not a price: a price cannot be"),
+    ("models: [{id: a, provider: p, input: x}]", "f:1:38: `input`: `x` is not a price: expected USD"),
+    (
+        "models: [{id: a, provider: p, input: 0.1234567}]",
+        "f:1:38: `input`: `0.1234567` is not a price: at most",
+    ),
+    ("models: [{id: a, provider: p, input: 10000.5}]", "f:1:38: `input`: `10000.5` is not a price: more"),
+    ("models: [{id: a, provider: p, input: [1]}]", "f:1:38: `input`: expected a price, found a list"),
+    ("models: [{id: a, provider: p}]", "f:1:10: `input` is missing"),
+    ("models: [{id: a, provider: p, inptu: 1, input: 1}]", "f:1:31: unknown key `inptu`"),
+    (
+        "models: [{id: a, provider: p, input: 1, input: 2}]",
+        "f:1:41: `input` is here for the second time; the first is at f:1:31",
+    ),
+    (
+        "models: [{id: a, provider: p, input: 1}, {id: a, provider: p, input: 2}]",
+        "f:1:42: p/a is here for the second time; the first is at f:1:10",
+    ),
+    (
+        "models: [{id: a, provider: p, input: 1}, {id: b, provider: p, aliases: [a], input: 2}]",
+        "f:1:42: the alias p/a has another price at f:1:10",
+    ),
+    (
+        "models: [{id: a, provider: p, input: 1, tiers: [{input_tokens_above: 2, input: 1}, {input_tokens_above: 1, input: 1}]}]",
+        "f:1:84: a tier above 1 after a larger one; the other is at f:1:49",
+    ),
+    (
+        "models: [{id: a, provider: p, input: 1, effective_from: 2026-01-01, scheduled: [{from: 2020-01-01, input: 2}]}]",
+        "f:1:10: a scheduled price from 2020-01-01 on, but `effective_from` is 2026-01-01",
+    ),
+    (
+        "models: [{id: a, provider: p, input: 1, time_of_day_utc: [{from: '22:00', to: '06:00', input: 1}, {from: '05:00', to: '07:00', input: 1}]}]",
+        "f:1:99: this window overlaps the one at f:1:59",
+    ),
+    (
+        "models: [{id: a, provider: p, input: 1, time_of_day_utc: [{from: '22:00', to: '22:00', input: 1}]}]",
+        "f:1:59: an empty window",
+    ),
+    (
+        "models: [{id: a, provider: p, input: 1, effective_from: 2026-02-30}]",
+        "f:1:57: `effective_from`: expected a date",
+    ),
+    (
+        "models: [{id: a, provider: p, input: 1, context_window: many}]",
+        "f:1:57: `context_window`: expected a whole",
+    ),
+    (
+        r#"{"a": {"litellm_provider": "openai", "input_cost_per_token": 0.025}}"#,
+        "f:1:62: `input_cost_per_token`: `0.025` is not a price: more",
+    ),
+    (
+        r#"{"a": {"litellm_provider": "openai", "input_cost_per_token": "1"}}"#,
+        "f:1:62: `input_cost_per_token`: expected a price, found a text",
+    ),
+    (r#"{"a": {"litellm_provider": "openai"}, "b": 1}"#, "f:1:44: `b`: expected settings"),
+    (r#"{"a": {"litellm_provider": "bedrock"}}"#, "f:1:1: there is no price in it that can be used here"),
+    (
+        r#"[{"id": "openai", "models": [{"id": "a", "prices": {"input_mtok": {"base": 1, "tiers": [{"start": 5, "price": 1}, {"start": 5, "price": 2}]}}}]}]"#,
+        "f:1:125: `input_mtok`: a tier above 5 after one above 5",
+    ),
+    (
+        r#"[{"id": "openai", "models": [{"id": "a", "prices": [{"constraint": {"start_date": "soon"}, "prices": {"input_mtok": 1}}]}]}]"#,
+        "f:1:83: `start_date`: expected a date",
+    ),
+    (r#"{"openai": {"models": {"a": {"cost": {"input": -2}}}}}"#, "f:1:48: `input`: `-2` is not a price"),
+];
+
 #[test]
 fn mistakes_are_told_with_their_places() {
     let mut wrong = Vec::new();
-    for (text, expected) in [
-        ("models: []", "f:1:9: the list of models is empty"),
-        ("[]", "f:1:1: the list is empty"),
-        ("", "f:1:1: the file is empty"),
-        ("42", "f:1:1: not a price list of a known format"),
-        ("{\"a\": 1", "f:1:1: the bracket that begins here is never closed"),
-        ("unit: EUR\nmodels: [{id: a, provider: p, input: 1}]", "f:1:7: unknown unit `EUR`"),
-        (
-            "models: [{id: a, provider: p, input: -1}]",
-            "f:1:38: `input`: `-1` is not a price: a price cannot be",
-        ),
-        ("models: [{id: a, provider: p, input: x}]", "f:1:38: `input`: `x` is not a price: expected USD"),
-        (
-            "models: [{id: a, provider: p, input: 0.1234567}]",
-            "f:1:38: `input`: `0.1234567` is not a price: at most",
-        ),
-        ("models: [{id: a, provider: p, input: 10000.5}]", "f:1:38: `input`: `10000.5` is not a price: more"),
-        ("models: [{id: a, provider: p, input: [1]}]", "f:1:38: `input`: expected a price, found a list"),
-        ("models: [{id: a, provider: p}]", "f:1:10: `input` is missing"),
-        ("models: [{id: a, provider: p, inptu: 1, input: 1}]", "f:1:31: unknown key `inptu`"),
-        (
-            "models: [{id: a, provider: p, input: 1, input: 2}]",
-            "f:1:41: `input` is here for the second time; the first is at f:1:31",
-        ),
-        (
-            "models: [{id: a, provider: p, input: 1}, {id: a, provider: p, input: 2}]",
-            "f:1:42: p/a is here for the second time; the first is at f:1:10",
-        ),
-        (
-            "models: [{id: a, provider: p, input: 1}, {id: b, provider: p, aliases: [a], input: 2}]",
-            "f:1:42: the alias p/a has another price at f:1:10",
-        ),
-        (
-            "models: [{id: a, provider: p, input: 1, tiers: [{input_tokens_above: 2, input: 1}, {input_tokens_above: 1, input: 1}]}]",
-            "f:1:84: a tier above 1 after a larger one; the other is at f:1:49",
-        ),
-        (
-            "models: [{id: a, provider: p, input: 1, effective_from: 2026-01-01, scheduled: [{from: 2020-01-01, input: 2}]}]",
-            "f:1:10: a scheduled price from 2020-01-01 on, but `effective_from` is 2026-01-01",
-        ),
-        (
-            "models: [{id: a, provider: p, input: 1, time_of_day_utc: [{from: '22:00', to: '06:00', input: 1}, {from: '05:00', to: '07:00', input: 1}]}]",
-            "f:1:99: this window overlaps the one at f:1:59",
-        ),
-        (
-            "models: [{id: a, provider: p, input: 1, time_of_day_utc: [{from: '22:00', to: '22:00', input: 1}]}]",
-            "f:1:59: an empty window",
-        ),
-        (
-            "models: [{id: a, provider: p, input: 1, effective_from: 2026-02-30}]",
-            "f:1:57: `effective_from`: expected a date",
-        ),
-        (
-            "models: [{id: a, provider: p, input: 1, context_window: many}]",
-            "f:1:57: `context_window`: expected a whole",
-        ),
-        (
-            r#"{"a": {"litellm_provider": "openai", "input_cost_per_token": 0.025}}"#,
-            "f:1:62: `input_cost_per_token`: `0.025` is not a price: more",
-        ),
-        (
-            r#"{"a": {"litellm_provider": "openai", "input_cost_per_token": "1"}}"#,
-            "f:1:62: `input_cost_per_token`: expected a price, found a text",
-        ),
-        (r#"{"a": {"litellm_provider": "openai"}, "b": 1}"#, "f:1:44: `b`: expected settings"),
-        (r#"{"a": {"litellm_provider": "bedrock"}}"#, "f:1:1: there is no price in it that can be used here"),
-        (
-            r#"[{"id": "openai", "models": [{"id": "a", "prices": {"input_mtok": {"base": 1, "tiers": [{"start": 5, "price": 1}, {"start": 5, "price": 2}]}}}]}]"#,
-            "f:1:125: `input_mtok`: a tier above 5 after one above 5",
-        ),
-        (
-            r#"[{"id": "openai", "models": [{"id": "a", "prices": [{"constraint": {"start_date": "soon"}, "prices": {"input_mtok": 1}}]}]}]"#,
-            "f:1:83: `start_date`: expected a date",
-        ),
-        (r#"{"openai": {"models": {"a": {"cost": {"input": -2}}}}}"#, "f:1:48: `input`: `-2` is not a price"),
-    ] {
+    for (text, expected) in MISTAKES {
         let said = import(text).unwrap_err();
         if !said[0].starts_with(expected) {
             wrong.push(format!("{text}\n{said:#?}\n{expected}"));
