@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -105,8 +106,12 @@ impl TestEnv {
     }
 }
 
+/// At once, for programs that run meanwhile: each finds the old content or the new.
 fn write(path: PathBuf, content: &[u8]) -> PathBuf {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, content).unwrap();
+    let folder = path.parent().unwrap();
+    fs::create_dir_all(folder).unwrap();
+    let mut new = tempfile::NamedTempFile::new_in(folder).unwrap();
+    new.write_all(content).unwrap();
+    new.persist(&path).unwrap();
     path
 }
