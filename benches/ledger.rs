@@ -35,6 +35,7 @@ use llmops::domain::name::Target;
 use llmops::domain::price::{Charge, Known};
 use llmops::domain::settings::{Bodies, StoreSettings};
 use llmops::domain::usage::Usage;
+use llmops::policy::budget::Settlement;
 use llmops::store::Writer;
 use rustix::fs::{Advice, fadvise, fsync};
 use serde_json::Value;
@@ -175,7 +176,9 @@ fn fill(store: &Path, options: &Options) -> Outcome<i64> {
         });
         let calls: Vec<Call> = calls.collect();
         nanos += calls.iter().filter_map(|call| call.summary.cost.amount).map(Money::nanos).sum::<i64>();
-        runtime.block_on(try_join_all(calls.into_iter().map(|call| writer.record(call))))?;
+        runtime.block_on(try_join_all(
+            calls.into_iter().map(|call| writer.record(call, Settlement::default())),
+        ))?;
         number = next;
     }
     writer.close();

@@ -113,6 +113,16 @@ pub(super) struct CallArgs {
         long_help = "Attempts after the first [default: `retry.retries` in the config, 3]"
     )]
     pub(super) retries: Option<u32>,
+    /// Wait for the next period of a budget that is spent
+    #[arg(
+        long,
+        help_heading = CALL,
+        long_help = "Wait for the next period of a budget that is spent, or until it is raised, instead of failing"
+    )]
+    pub(super) wait: bool,
+    /// Send what has no price, even under a budget
+    #[arg(long, help_heading = CALL, hide_short_help = true)]
+    pub(super) allow_unpriced: bool,
     /// Count tokens and cost, call nobody
     #[arg(long, help_heading = CALL)]
     pub(super) dry_run: bool,
@@ -180,7 +190,8 @@ impl CallArgs {
     /// Those of calls that are planned and not sent.
     pub(super) fn unsent(model: Option<String>, request: RequestArgs) -> Self {
         let (user, tag, timeout, retries) = (None, Vec::new(), None, None);
-        Self { model, request, user, tag, timeout, retries, dry_run: true }
+        let (wait, allow_unpriced) = (false, false);
+        Self { model, request, user, tag, timeout, retries, wait, allow_unpriced, dry_run: true }
     }
 }
 

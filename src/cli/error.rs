@@ -66,6 +66,9 @@ pub(super) enum CliError {
     /// A file cannot be written.
     #[error("cannot write {}: {reason}", path.display())]
     Write { path: PathBuf, reason: io::Error },
+    /// No such budget.
+    #[error("no budget {0}")]
+    NoBudget(i64),
     /// No such call.
     #[error("no call {0}")]
     NoCall(String),
@@ -125,8 +128,11 @@ impl CliError {
             | Self::OutBusy(_)
             | Self::Out { out: Some(_), .. }
             | Self::Write { .. }
+            | Self::NoBudget(_)
             | Self::NoCall(_)
             | Self::AmbiguousCall { .. } => exit::USAGE,
+            Self::Call(CallError::Failed(outcome)) if outcome.is_over_budget() => exit::BUDGET,
+            Self::Batch(BatchError::Budget { .. }) => exit::BUDGET,
             Self::Untried(_)
             | Self::Call(CallError::Failed(_) | CallError::Lost)
             | Self::Batch(_)
@@ -151,6 +157,7 @@ impl CliError {
             | Self::Batch(BatchError::Refused(error))
             | Self::LineModel { error, .. } => refusal_hint(error),
             Self::Call(CallError::Failed(outcome)) => failure_hint(outcome),
+            Self::Batch(BatchError::Budget { unpriced, .. }) => Some(budget_hint(*unpriced).to_owned()),
             Self::Material(error) => material_hint(error),
             Self::Template(error) => template_hint(error),
             Self::Input(error) | Self::Batch(BatchError::Input(error)) => input_hint(error),
@@ -166,6 +173,7 @@ impl CliError {
             Self::Out { unwritten: 1.., recorded: true, .. } => {
                 Some("`llmops calls` lists them, and `llmops calls show` has their text".into())
             }
+            Self::NoBudget(_) => Some("`llmops cost budget` lists them".into()),
             Self::NoCall(_) => Some("`llmops calls` lists the newest".into()),
             Self::AmbiguousCall { .. } => Some("give more of the id".into()),
             Self::Write { .. }
@@ -301,11 +309,21 @@ pub(super) fn or(names: &[String]) -> String {
     }
 }
 
+fn budget_hint(unpriced: bool) -> &'static str {
+    if unpriced {
+        return "import its price with `llmops cost prices import`, or send it all the same with --allow-unpriced";
+    }
+    "raise it with `llmops cost budget set`, ask for less with --max-tokens, or wait for its next period with --wait; \
+     `llmops cost budget` lists all"
+}
+
 fn failure_hint(outcome: &Outcome) -> Option<String> {
     match outcome.summary.error.as_ref()?.kind {
         ErrorKind::Schema if outcome.kept => {
             Some(format!("`llmops calls show {}` has the answer", outcome.summary.id))
         }
+        ErrorKind::Budget => Some(budget_hint(false).to_owned()),
+        ErrorKind::Unpriced => Some(budget_hint(true).to_owned()),
         ErrorKind::Auth => Some("check the key, and that it may use this model".into()),
         ErrorKind::Quota => Some("the account's quota or credit is used up: waiting does not help".into()),
         ErrorKind::RateLimit => Some("send less at once (-j), or allow more --retries".into()),

@@ -8,6 +8,8 @@ pub(super) const FAILED: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 /// Some items of a batch failed.
 pub(super) const SOME_FAILED: u8 = 3;
+/// A budget stopped it, or nothing is left of one.
+pub(super) const BUDGET: u8 = 4;
 /// The terminal was closed.
 pub(super) const HUNG_UP: u8 = 129;
 /// ^C.

@@ -13,15 +13,16 @@ use super::log;
 use super::ui::Ui;
 use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
+use crate::domain::name::ProviderName;
 use crate::domain::price::Rates;
 use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
 use crate::domain::zone::Zone;
 use crate::ops::material;
-use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline};
+use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline, RefusedCall};
 use crate::policy::model::Catalog;
 use crate::policy::price::{CONFIGURED, ModelPrice, PriceBook};
 use crate::policy::template;
-use crate::provider::Registry;
+use crate::provider::{ProviderError, Registry};
 use crate::store::{Patience, Reader, StoreError, Writer};
 
 /// What a command works with, before it works.
@@ -66,6 +67,14 @@ impl Session {
         catalog(&self.config.settings, prices)
     }
 
+    /// A provider by its name.
+    pub(super) fn provider(&self, name: &str) -> Result<ProviderName, CliError> {
+        let known = &self.config.settings.providers;
+        let found = known.iter().find(|provider| provider.name.as_str() == name);
+        let unknown = || RefusedCall::Provider(ProviderError::Unknown(name.into()));
+        Ok(found.map(|provider| provider.name.clone()).ok_or_else(unknown)?)
+    }
+
     /// The configured model, else the default of the first provider that has a key; and why.
     pub(super) fn default_model(&self) -> Option<(String, String)> {
         let settings = &self.config.settings;
@@ -95,6 +104,17 @@ impl Session {
             writer.forget(before);
         }
         Ok(writer)
+    }
+
+    /// The store for a command's calls. Without a record, budgets are still to be kept where there are any.
+    fn books(&self, global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Result<Option<Writer>, CliError> {
+        let needed = if call.dry_run { false } else { !global.no_log || self.has_budgets() };
+        needed.then(|| self.writer(ui)).transpose()
+    }
+
+    fn has_budgets(&self) -> bool {
+        let store = self.store_file().ok().and_then(|path| Reader::as_it_is(&path));
+        store.is_some_and(|store| store.has_budgets().unwrap_or(false))
     }
 
     /// Opens the store for reading. One that was named has to be there; the default one is empty until the
@@ -146,8 +166,7 @@ pub(super) fn pipeline(
     call: &CallArgs,
     ui: &Arc<Ui>,
 ) -> Result<Pipeline, CliError> {
-    let record = !global.no_log && !call.dry_run;
-    let store = if record { Some(session.writer(ui)?) } else { None };
+    let store = session.books(global, call, ui)?;
     let default_model = session.default_model().map(|(model, _)| model);
     let logs = if call.dry_run { Vec::new() } else { log::logs(&session.config.settings.log, global, ui)? };
     let prices = session.prices()?;
@@ -162,6 +181,8 @@ pub(super) fn pipeline(
         default_model,
         providers: Registry::new(settings.providers, settings.sim, timeouts),
         prices,
+        records: !global.no_log,
+        default_max_tokens: settings.default_max_tokens,
         retry,
         timeouts,
         logs,
@@ -239,6 +260,9 @@ pub(super) fn context(
         user: call.user.clone(),
         tags: call.tag.clone(),
         streamed: origin == Origin::Stream,
+        wait: call.wait,
+        allow_unpriced: call.allow_unpriced,
+        unsent: cancel.child_token(),
         cancel,
         notify: Arc::new(move |notice: Notice| ui.notice(&notice)),
     })

@@ -12,15 +12,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::args::{ColorWhen, GlobalArgs};
 use super::error::CliError;
-use super::human::seconds;
-use crate::domain::name::Target;
+use super::human::{seconds, thousands};
 use crate::domain::text::plain;
 use crate::pipeline::Notice;
 
 /// A wait longer than this is worth a line even without `-v`.
 const LONG_WAIT: Duration = Duration::from_secs(3);
 
-/// How often it is worth one, for each target.
+/// How often it is worth one, for each thing that is waited for.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// What is left of a table's width where the terminal does not tell.
@@ -35,12 +34,14 @@ pub(super) struct Ui {
     color_err: bool,
     /// A progress bar that lines on stderr must not run into.
     bar: Mutex<Option<ProgressBar>>,
-    /// When a long wait for a target was last said.
-    waits: Mutex<HashMap<Target, Instant>>,
+    /// When a long wait for something was last said.
+    waits: Mutex<HashMap<String, Instant>>,
     /// Lines of the log that wait for the end of an answer that is being shown.
     held: Mutex<Option<Vec<String>>>,
     /// Whether it was said that the log cannot be written.
     log_failed: AtomicBool,
+    /// Whether it was said that answers end early.
+    limited: AtomicBool,
 }
 
 impl Ui {
@@ -72,6 +73,7 @@ impl Ui {
             waits: Mutex::default(),
             held: Mutex::default(),
             log_failed: AtomicBool::new(false),
+            limited: AtomicBool::new(false),
         }
     }
 
@@ -126,12 +128,26 @@ impl Ui {
             Notice::Retrying { target, failure, wait } => {
                 let when = if wait.is_zero() { String::new() } else { format!(" in {}", seconds(*wait)) };
                 let line = format!("{}; trying again{when}", failure.message);
-                if self.verbose == 0 && *wait >= LONG_WAIT && self.is_news(target) {
+                if self.verbose == 0 && *wait >= LONG_WAIT && self.is_news(&target.to_string()) {
                     self.note(&line);
                 } else {
                     self.detail(&line);
                 }
             }
+            Notice::Waiting { obstacle } => {
+                if self.is_news(&obstacle.budget.to_string()) {
+                    self.note(&format!("waiting: {obstacle}"));
+                }
+            }
+            Notice::Limited { limit } => {
+                if !self.limited.swap(true, Ordering::Relaxed) {
+                    let limit = thousands(*limit);
+                    self.note(&format!(
+                        "note: under a budget, answers end after {limit} tokens (--max-tokens N sets another limit)"
+                    ));
+                }
+            }
+            Notice::Warning(warning) => self.note(&format!("warning: {warning}")),
             Notice::Unlogged { reason } => {
                 if !self.log_failed.swap(true, Ordering::Relaxed) {
                     self.note(&format!("the log cannot be written: {reason}"));
@@ -140,13 +156,13 @@ impl Ui {
         }
     }
 
-    /// Whether nothing was said about a long wait for this target lately: many calls wait for one server.
-    fn is_news(&self, target: &Target) -> bool {
+    /// Whether nothing was said about a long wait for this lately: many calls wait for one server, or one budget.
+    fn is_news(&self, what: &str) -> bool {
         let Ok(mut waits) = self.waits.lock() else { return true };
         let now = Instant::now();
-        let news = waits.get(target).is_none_or(|last| now.duration_since(*last) >= SAY_AGAIN);
+        let news = waits.get(what).is_none_or(|last| now.duration_since(*last) >= SAY_AGAIN);
         if news {
-            waits.insert(target.clone(), now);
+            waits.insert(what.to_owned(), now);
         }
         news
     }

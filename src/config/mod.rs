@@ -68,6 +68,8 @@ pub struct Settings {
     pub retry: RetryPolicy,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// The limit on output tokens of a call that is under a budget and has none of its own.
+    pub default_max_tokens: u64,
     /// The store.
     pub store: StoreSettings,
     /// The log of calls.
@@ -278,6 +280,7 @@ fn settings(tree: &Node, environment: &Environment) -> Result<Settings, ConfigEr
         sim: sections.sim.into_settings().map_err(wrong)?,
         retry: sections.retry.into_policy().map_err(wrong)?,
         timeouts: sections.timeouts.into_timeouts(),
+        default_max_tokens: sections.budgets.default_max_tokens.get(),
         store: StoreSettings {
             file: store.file.map(|file| locate(&["store", "file"], file)),
             bodies: store.bodies,

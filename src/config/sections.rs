@@ -1,6 +1,7 @@
 //! What may be written in configuration, section by section: the types that files are read into, and from
 //! which the JSON schema for editors is made. `default.yaml` gives every field that is not optional.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -30,6 +31,8 @@ pub(super) struct Sections {
     pub(super) retry: RetrySection,
     /// How long to wait.
     pub(super) timeouts: TimeoutsSection,
+    /// Calls under budgets.
+    pub(super) budgets: BudgetsSection,
     /// The record of calls.
     pub(super) store: StoreSection,
     /// A line for every call.
@@ -64,6 +67,14 @@ pub(super) struct TimeoutsSection {
     total: Limit,
     /// For a command that prints a key.
     api_key_cmd: Limit,
+}
+
+/// `budgets:`
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BudgetsSection {
+    /// The limit on output tokens of a call that is under a budget and has none of its own.
+    pub(super) default_max_tokens: NonZeroU64,
 }
 
 /// `store:`

@@ -27,6 +27,15 @@ impl CallId {
         let timestamp = Timestamp::from_unix(&*SEQUENCE, seconds, time.timestamp_subsec_nanos());
         Self(Uuid::new_v7(timestamp))
     }
+
+    /// When its call began, to the millisecond.
+    pub fn time(self) -> DateTime<Utc> {
+        let time = self.0.get_timestamp().and_then(|timestamp| {
+            let (seconds, nanos) = timestamp.to_unix();
+            DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+        });
+        time.unwrap_or_default()
+    }
 }
 
 /// Counts the ids made within one millisecond.
@@ -61,6 +70,8 @@ words! {
         Cancelled = "cancelled",
         /// No answer.
         Error = "error",
+        /// Not sent: a budget has no room for it.
+        Refused = "refused",
     }
 }
 
@@ -180,6 +191,10 @@ words! {
         Schema = "schema",
         /// Ended from this side.
         Cancelled = "cancelled",
+        /// A budget has no room for it.
+        Budget = "budget",
+        /// It has no price, and is under a budget.
+        Unpriced = "unpriced",
         /// An input line that is not a request.
         BadInput = "bad_input",
         /// The program failed.

@@ -23,6 +23,10 @@ words! {
         Schema = "schema",
         /// Something of ours asked for the end: ^C, or a reader that went away.
         Cancelled = "cancelled",
+        /// A budget has no room for it: nothing was sent.
+        Budget = "budget",
+        /// It has no price, and is under a budget: nothing was sent.
+        Unpriced = "unpriced",
     }
 }
 
@@ -65,6 +69,7 @@ impl Failure {
     /// Whether the provider may have run the request, and billed it, although no answer came of it. An answer
     /// that does not fit did come, with its usage.
     pub fn may_be_billed(&self) -> bool {
-        !matches!(self.kind, FailureKind::Connect | FailureKind::Http | FailureKind::Schema)
+        use FailureKind::{Budget, Connect, Http, Schema, Unpriced};
+        !matches!(self.kind, Connect | Http | Schema | Budget | Unpriced)
     }
 }

@@ -2,6 +2,7 @@
 //! a type here knows how to be built, checked, compared and written down, and nothing else.
 
 pub mod account;
+pub mod budget;
 pub mod call;
 pub mod event;
 pub mod failure;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::iter::Sum;
-use std::ops::{Add, AddAssign};
+use std::ops::{Add, AddAssign, Sub};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -35,6 +35,11 @@ impl Money {
         Self(i64::try_from((picos + 500) / 1_000).unwrap_or(i64::MAX))
     }
 
+    /// Rounds an exact sum in pico-dollars up, as befits a limit.
+    pub fn from_picos_up(picos: u128) -> Self {
+        Self(i64::try_from(picos.div_ceil(1_000)).unwrap_or(i64::MAX))
+    }
+
     /// The amount in dollars, for JSON and for shares of a total; display uses the integers.
     pub fn dollars(self) -> f64 {
         self.0 as f64 / NANOS_PER_DOLLAR as f64
@@ -48,6 +53,13 @@ impl Add for Money {
     }
 }
 
+impl Sub for Money {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
 impl AddAssign for Money {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
@@ -57,6 +69,26 @@ impl AddAssign for Money {
 impl Sum for Money {
     fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
         amounts.fold(Self::ZERO, Add::add)
+    }
+}
+
+/// Why a text is not an amount.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected dollars as a plain decimal such as 50 or 0.25, with at most nine decimals")]
+pub struct MoneyError;
+
+/// Reads dollars as decimal text, with or without a dollar sign before them.
+impl FromStr for Money {
+    type Err = MoneyError;
+
+    fn from_str(text: &str) -> Result<Self, MoneyError> {
+        let number = text.strip_prefix('$').unwrap_or(text);
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(decimals) || decimals.len() > 9 {
+            return Err(MoneyError);
+        }
+        format!("{whole}{decimals:0<9}").parse().map(Self).map_err(|_| MoneyError)
     }
 }
 
@@ -289,6 +321,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn amounts_are_plain_decimals() {
+        for (text, nanos) in [("50", 50_000_000_000), ("$0.25", 250_000_000), ("0.000000001", 1), ("0", 0)] {
+            assert_eq!(text.parse(), Ok(Money::from_nanos(nanos)), "{text}");
+        }
+        for bad in ["", "$", "-1", "+1", "1e3", "1,000", ".5", "5.", "0.0000000001", "9999999999999", "5 "] {
+            assert!(bad.parse::<Money>().is_err(), "{bad}");
+        }
+        assert_eq!(Money::from_picos_up(1).nanos(), 1);
+        assert_eq!(Money::from_picos_up(2_000).nanos(), 2);
+    }
 
     #[test]
     fn prices_are_read_digit_by_digit() {

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{
     DateTime, Datelike, FixedOffset, Local, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone,
@@ -28,6 +29,9 @@ pub enum Zone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NamedZone(&'static jiff::tz::TimeZone);
 
+/// Those that were asked for.
+static FOUND: Mutex<Vec<NamedZone>> = Mutex::new(Vec::new());
+
 /// A name that no time zone has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a time zone")]
@@ -46,9 +50,15 @@ impl FromStr for Zone {
 
 impl NamedZone {
     fn find(name: &str) -> Option<Self> {
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(zone) = found.iter().find(|zone| zone.name() == name) {
+            return Some(*zone);
+        }
         let zone = TimeZoneDatabase::bundled().get(name).ok()?;
         // Names are found in any case, but are to be written as they are.
-        (zone.iana_name() == Some(name)).then(|| Self(Box::leak(Box::new(zone))))
+        let zone = (zone.iana_name() == Some(name)).then(|| Self(Box::leak(Box::new(zone))))?;
+        found.push(zone);
+        Some(zone)
     }
 
     fn name(self) -> &'static str {
@@ -100,6 +110,22 @@ impl Zone {
             Self::Utc => "UTC".to_owned(),
             Self::Named(zone) => zone.name().to_owned(),
         }
+    }
+
+    /// The name to find it by again; none if it is the system's.
+    pub fn iana_name(self) -> Option<&'static str> {
+        match self {
+            Self::System => None,
+            Self::Utc => Some("UTC"),
+            Self::Named(zone) => Some(zone.name()),
+        }
+    }
+
+    /// The zone that stays the same wherever it is used: the system's by its name, if it has one.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        let system = || jiff::tz::TimeZone::try_system().ok()?.iana_name()?.parse().ok();
+        if self == Self::System { system().unwrap_or(self) } else { self }
     }
 
     fn with(self, fixed: FixedOffset) -> ZoneOffset {

@@ -10,6 +10,7 @@ use chrono::{DateTime, FixedOffset, Offset, TimeZone, Utc};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::budgets::BudgetReport;
 use crate::domain::account::{Account, Spent};
 use crate::domain::filter::CallFilter;
 use crate::domain::money::Money;
@@ -117,6 +118,8 @@ pub struct CostQuery<Tz> {
     pub by: Vec<GroupBy>,
     /// Which calls are meant; its times do not count beside the period.
     pub only: CallFilter,
+    /// The present, for budgets.
+    pub now: DateTime<Utc>,
 }
 
 impl<Tz> CostQuery<Tz> {
@@ -144,6 +147,8 @@ pub struct CostReport {
     pub unpriced_models: Vec<UnpricedModel>,
     /// What the period is compared with.
     pub previous: Option<Sheet>,
+    /// Every budget in its present period, whatever the period of the report is.
+    pub budgets: Vec<BudgetReport>,
     /// What every quarter hour with calls cost, in order.
     #[serde(skip)]
     pub quarters: Quarters,
@@ -215,7 +220,8 @@ pub fn report<Tz: TimeZone + Sync>(store: &Reader, query: &CostQuery<Tz>) -> Res
     let (sheet, quarters) = of_now;
     let previous = of_before.map(|(sheet, _)| sheet);
     let unpriced_models = if sheet.total.unpriced_calls == 0 { Vec::new() } else { unpriced(store, query)? };
-    Ok(CostReport { sheet, unpriced_models, previous, quarters })
+    let budgets = BudgetReport::all(store.budgets(query.now)?, query.now);
+    Ok(CostReport { sheet, unpriced_models, previous, budgets, quarters })
 }
 
 /// Both periods, at the same time where each may be millions of rows.
@@ -272,6 +278,7 @@ fn unpriced<Tz: TimeZone>(store: &Reader, query: &CostQuery<Tz>) -> Result<Vec<U
         span: query.span,
         previous: None,
         by: vec![GroupBy::Model],
+        now: query.now,
         only: query.only.clone(),
     };
     let (sheet, _) = sheet(store, &by_model, query.span)?;

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod batch;
+pub mod budgets;
 pub mod calls;
 pub mod cost;
 pub mod differences;

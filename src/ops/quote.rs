@@ -99,12 +99,9 @@ fn quote(prices: &PriceBook, plan: &Plan, now: DateTime<Utc>) -> QuoteRow {
     let cost =
         |usage: Usage| price::cost(&prices.quote(&plan.target, usage.input_tokens, tier, now)?.rates, &usage);
     let low = cost(Usage { input_tokens: input_tokens - margin, ..Usage::default() });
-    let most =
-        |output_tokens| Usage { input_tokens: input_tokens + margin, output_tokens, ..Usage::default() };
     let high = |output_tokens| {
-        let plain = most(output_tokens);
-        let cached = Usage { cache_write_tokens: plain.input_tokens, ..plain };
-        Some(cost(plain)?.max(cost(cached)?))
+        let price = prices.quote(&plan.target, input_tokens + margin, tier, now)?;
+        price::most(&price.rates, request, input_tokens + margin, output_tokens).map(Money::from_picos)
     };
     // A model that gives its output away has a highest cost without a limit, too.
     let free_output = || high(0).filter(|high_cost| high(1_000_000) == Some(*high_cost));

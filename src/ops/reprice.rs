@@ -215,6 +215,7 @@ mod tests {
     use crate::domain::money::Rate;
     use crate::domain::price::{Charge, Known, Rates};
     use crate::domain::usage::Usage;
+    use crate::policy::budget::Settlement;
     use crate::policy::price::{ModelPrice, cost_of};
     use crate::store::{Page, Writer};
 
@@ -273,7 +274,7 @@ mod tests {
     async fn recorded(path: &Path, calls: Vec<Call>) {
         let writer = Writer::open(path).unwrap();
         for call in calls {
-            writer.record(call).await.unwrap();
+            writer.record(call, Settlement::default()).await.unwrap();
         }
         writer.close();
     }

@@ -17,11 +17,13 @@ use crate::policy::retry::{GiveUp, LONGEST_RETRY_AFTER, Next};
 impl Run {
     pub(super) async fn dispatch(&mut self) -> Result<Live, Failure> {
         loop {
+            self.hold().await?;
             let failure = match self.attempt().await {
                 Ok(live) => return Ok(live),
                 Err(failure) => failure,
             };
             self.end_attempt(Some(failure.clone()));
+            self.covered &= !failure.may_be_billed();
             let made = self.tried();
             let left = self.deadline().saturating_duration_since(Instant::now());
             match self.parts.retry.next(&failure, made, left, fastrand::f64()) {
@@ -84,7 +86,7 @@ impl Run {
 
     /// When the call's time is over.
     pub(super) fn deadline(&self) -> Instant {
-        after(self.began, self.parts.timeouts.total)
+        after(after(self.began, self.parts.timeouts.total), self.put_off)
     }
 
     /// A timeout: of the whole call if its time is over, else of this attempt.

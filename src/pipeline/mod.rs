@@ -3,6 +3,7 @@
 //! ```text
 //! decide    options, template and configuration become a plan: the target, the request as it is sent   (decide.rs)
 //! dispatch  attempts, each with its time limits, until the first delta; retries happen here  (dispatch.rs)
+//! hold      before each, what it may cost is set aside under the budgets that cover the call  (hold.rs)
 //! pump      the rest of the answer goes to the reader, over a bounded channel                (pump.rs)
 //! repair    an answer that does not fit its schema is asked for once more                    (repair.rs)
 //! observe   one record of the call goes to the store before the reader sees the end          (record.rs)
@@ -14,6 +15,7 @@
 mod clock;
 mod decide;
 mod dispatch;
+mod hold;
 mod pump;
 mod record;
 mod repair;
@@ -30,13 +32,14 @@ pub use clock::Clock;
 pub use decide::Plan;
 use run::Run;
 
-use crate::domain::call::{CallSummary, Origin, Status};
+use crate::domain::call::{CallSummary, ErrorKind, Origin, Status};
 use crate::domain::event::{Completion, Delta};
 use crate::domain::failure::Failure;
 use crate::domain::name::Target;
 use crate::domain::overrides::Overrides;
 use crate::domain::request::{ChatRequest, RequestError};
 use crate::domain::settings::Timeouts;
+use crate::policy::budget::{Obstacle, Warning};
 use crate::policy::model::{Catalog, ModelError};
 use crate::policy::price::PriceBook;
 use crate::policy::retry::RetryPolicy;
@@ -49,7 +52,7 @@ use crate::telemetry::CallLog;
 /// Everything a call needs, put together once by the command line.
 #[derive(Debug)]
 pub struct Parts {
-    /// Where calls are recorded; nowhere with `--no-log`.
+    /// Where calls are recorded, and budgets are kept; none with `--no-log` where there are no budgets.
     pub store: Option<Writer>,
     /// Who answers.
     pub providers: Registry,
@@ -57,8 +60,12 @@ pub struct Parts {
     pub catalog: Catalog,
     /// The model when neither the request nor its context names one.
     pub default_model: Option<String>,
+    /// Whether calls are recorded there; what they cost is put on budgets either way.
+    pub records: bool,
     /// What tokens cost.
     pub prices: PriceBook,
+    /// The limit on output tokens of a call that is under a budget and has none of its own.
+    pub default_max_tokens: u64,
     /// How often to try.
     pub retry: RetryPolicy,
     /// How long to wait.
@@ -93,6 +100,12 @@ pub struct CallContext {
     pub tags: Vec<(String, String)>,
     /// Whether to ask for the answer in pieces.
     pub streamed: bool,
+    /// Whether to wait for the next period of a budget that is spent.
+    pub wait: bool,
+    /// Whether to send it under a budget although its model has no price.
+    pub allow_unpriced: bool,
+    /// Ends the call if nothing was sent yet.
+    pub unsent: CancellationToken,
     /// Ends the call, which is then recorded as cancelled.
     pub cancel: CancellationToken,
     /// Hears what happens on the way.
@@ -111,6 +124,18 @@ pub enum Notice {
         /// How long until the next attempt.
         wait: std::time::Duration,
     },
+    /// A budget has no room for the call now: it waits.
+    Waiting {
+        /// What it waits for.
+        obstacle: Box<Obstacle>,
+    },
+    /// The call is sent with a limit on its output tokens that nobody asked for.
+    Limited {
+        /// The limit.
+        limit: u64,
+    },
+    /// Much of a budget is spent.
+    Warning(Box<Warning>),
     /// A line of the log could not be written. The call itself is as it is.
     Unlogged {
         /// What the system said.
@@ -202,6 +227,25 @@ impl Outcome {
     /// Whether the answer is whole.
     pub fn is_whole(&self) -> bool {
         self.summary.status == Status::Ok
+    }
+
+    /// Whether a budget ended it.
+    pub fn is_over_budget(&self) -> bool {
+        self.failed_by(ErrorKind::Budget) || self.lacks_price()
+    }
+
+    /// Whether a budget ended it because the model has no price.
+    pub fn lacks_price(&self) -> bool {
+        self.failed_by(ErrorKind::Unpriced)
+    }
+
+    fn failed_by(&self, kind: ErrorKind) -> bool {
+        self.summary.error.as_ref().is_some_and(|error| error.kind == kind)
+    }
+
+    /// Whether nothing of it was ever sent.
+    pub fn is_unsent(&self) -> bool {
+        self.summary.attempts == 0
     }
 
     /// Why it is not, in a line.

@@ -12,7 +12,7 @@ use crate::domain::usage::Usage;
 use crate::policy::price;
 use crate::policy::retry::{Retry, advise, error_kind};
 use crate::policy::tokens;
-use crate::store::Writer;
+use crate::store::{StoreError, Writer};
 use crate::telemetry::LogEntry;
 
 /// Tokens, and how they are known.
@@ -23,7 +23,7 @@ impl Run {
     pub(super) async fn settle(mut self, ending: Ending) -> Outcome {
         let failure = ending.failure().cloned();
         self.end_attempt(failure.clone());
-        let status = status_of(&ending);
+        let status = if self.attempts.is_empty() { unsent(&ending) } else { status_of(&ending) };
         let (known, mut completion) = self.usage(ending).await;
         self.charge(known, completion.as_ref());
         if let Some(repair) = self.repair.take() {
@@ -45,13 +45,16 @@ impl Run {
             finish_reason: completion.as_ref().and_then(Completion::finish_reason).map(str::to_owned),
             error: failure.as_ref().map(call_failure),
         };
-        let recorded = self.record(&summary, completion.as_ref()).await;
+        let recorded = match self.unstored.take() {
+            Some(error) => Err(error),
+            None => self.record(&summary, completion.as_ref()).await,
+        };
         self.log(&summary, completion.as_ref());
         Outcome {
             summary,
             completion,
             recorded,
-            kept: self.parts.store.as_ref().is_some_and(Writer::keeps_bodies),
+            kept: self.parts.records && self.parts.store.as_ref().is_some_and(Writer::keeps_bodies),
         }
     }
 
@@ -107,21 +110,27 @@ impl Run {
         attempt.charge = Some(charge);
     }
 
-    async fn record(
-        &self,
-        summary: &CallSummary,
-        completion: Option<&Completion>,
-    ) -> Result<(), crate::store::StoreError> {
+    /// Puts the call on record and on the budgets it is under.
+    async fn record(&self, summary: &CallSummary, completion: Option<&Completion>) -> Result<(), StoreError> {
         let Some(store) = &self.parts.store else {
             return Ok(());
         };
-        let call = Call {
-            summary: summary.clone(),
-            attempts: self.attempts.clone(),
-            request: self.plan.outgoing.body.to_vec(),
-            response: completion.map(|completion| completion.json.clone()),
+        let settlement = self.settlement(&summary.cost);
+        let settled = if self.parts.records {
+            let call = Call {
+                summary: summary.clone(),
+                attempts: self.attempts.clone(),
+                request: self.plan.outgoing.body.to_vec(),
+                response: completion.map(|completion| completion.json.clone()),
+            };
+            store.record(call, settlement).await
+        } else {
+            store.settle(summary.clone(), settlement).await
         };
-        store.record(call).await
+        for warning in settled? {
+            (self.context.notify)(Notice::Warning(Box::new(warning)));
+        }
+        Ok(())
     }
 
     fn log(&self, summary: &CallSummary, completion: Option<&Completion>) {
@@ -148,6 +157,14 @@ fn used_by(attempts: &[Attempt]) -> Option<Usage> {
     })
 }
 
+/// How a call ended of which nothing was sent.
+fn unsent(ending: &Ending) -> Status {
+    match ending.failure().map(|failure| failure.kind) {
+        Some(FailureKind::Budget | FailureKind::Unpriced) => Status::Refused,
+        _ => status_of(ending),
+    }
+}
+
 fn status_of(ending: &Ending) -> Status {
     match ending {
         Ending::Whole(_) => Status::Ok,
@@ -159,12 +176,17 @@ fn status_of(ending: &Ending) -> Status {
     }
 }
 
+/// Whether it is not the provider's fault, nor the request's.
+fn may_do_later(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Cancelled | FailureKind::Budget | FailureKind::Unpriced)
+}
+
 fn call_failure(failure: &Failure) -> CallFailure {
     CallFailure {
         kind: error_kind(failure),
         status: failure.status,
         message: failure.message.clone(),
-        retryable: advise(failure).retry != Retry::No || failure.kind == FailureKind::Cancelled,
+        retryable: advise(failure).retry != Retry::No || may_do_later(failure.kind),
     }
 }
 

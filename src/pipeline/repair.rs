@@ -38,6 +38,7 @@ impl Run {
     ) -> Result<Live, Failure> {
         let Unfit { completion, failure, violation } = unfit;
         self.held.clear();
+        self.covered = false;
         self.end_attempt(Some(failure.clone()));
         let known = self.whole_usage(&completion).await;
         self.charge(known, Some(&completion));

@@ -7,11 +7,13 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::hold::Held;
 use super::{Answer, CallContext, Outcome, Parts, Plan};
 use crate::domain::call::{Attempt, CallId};
 use crate::domain::event::{Completion, Delta, Event};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::provider::{EventStream, Outgoing, Provider};
+use crate::store::StoreError;
 
 /// Pieces of an answer that may wait for a slow reader before the provider is made to wait.
 const PIECES_AHEAD: usize = 64;
@@ -29,6 +31,14 @@ pub(super) struct Run {
     /// When the attempt that is under way began, and how long after the call.
     pub(super) under_way: Option<(Instant, Duration)>,
     pub(super) first_token: Option<Duration>,
+    /// What is set aside for it, …
+    pub(super) holds: Vec<Held>,
+    /// … whether that is enough for the next attempt, …
+    pub(super) covered: bool,
+    /// … how long it was waited for between two attempts, …
+    pub(super) put_off: Duration,
+    /// … and why it could not be.
+    pub(super) unstored: Option<StoreError>,
     /// Pieces that the reader gets once the answer is known to fit.
     pub(super) held: Vec<Delta>,
     /// Once a first answer did not fit: what became of it, and what is asked instead.
@@ -67,6 +77,10 @@ impl Run {
             attempts: Vec::with_capacity(1),
             under_way: None,
             first_token: None,
+            holds: Vec::new(),
+            covered: false,
+            put_off: Duration::ZERO,
+            unstored: None,
             held: Vec::new(),
             repair: None,
             parts,

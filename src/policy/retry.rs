@@ -51,7 +51,8 @@ pub fn advise(failure: &Failure) -> Advice {
         FailureKind::Connect | FailureKind::Dropped | FailureKind::Timeout | FailureKind::Stream => TRANSIENT,
         FailureKind::BadResponse => Advice { retry: Retry::Once, ..TRANSIENT },
         // Whether to ask for a better answer is not a question of luck: the pipeline asks once.
-        FailureKind::Schema | FailureKind::Cancelled => NEVER,
+        // What a budget keeps from being sent does not get another try by itself either.
+        FailureKind::Schema | FailureKind::Cancelled | FailureKind::Budget | FailureKind::Unpriced => NEVER,
         FailureKind::Http => {
             let advice = advise_status(failure.status.unwrap_or(0), failure.code.as_deref());
             match failure.should_retry {
@@ -106,6 +107,8 @@ pub fn error_kind(failure: &Failure) -> ErrorKind {
         FailureKind::BadResponse => ErrorKind::BadResponse,
         FailureKind::Schema => ErrorKind::Schema,
         FailureKind::Cancelled => ErrorKind::Cancelled,
+        FailureKind::Budget => ErrorKind::Budget,
+        FailureKind::Unpriced => ErrorKind::Unpriced,
         FailureKind::Http => match failure.status {
             Some(429) if failure.code.as_deref().is_some_and(is_exhausted) => ErrorKind::Quota,
             Some(402) => ErrorKind::Quota,

@@ -51,6 +51,21 @@ fn schema(request: &ChatRequest) -> Option<&Value> {
     request.body().get("response_format")?.get("json_schema")
 }
 
+/// No fewer tokens than a request's input has for any model, by the bytes it is sent as: a token is a byte or
+/// more. What an image comes to is not in its bytes, and taken to be as much as [`count_input`] says.
+pub fn bound(request: &ChatRequest, bytes: usize) -> u64 {
+    let images = request.messages().iter().filter_map(|message| message["content"].as_array());
+    let images = images.flatten().filter(|part| part.get("image_url").is_some()).count();
+    (bytes as u64).saturating_add(PER_IMAGE.saturating_mul(images as u64))
+}
+
+/// The most tokens that a request's input may have for `model`, by a count: half as many again where that is an
+/// estimate. Vocabularies that are not public need up to so many more for the same text.
+pub fn at_most(model: &str, request: &ChatRequest) -> u64 {
+    let counted = count_input(model, request);
+    if is_estimate(model, request) { counted.saturating_add(counted / 2) } else { counted }
+}
+
 /// Tokens of a text for `model`.
 pub fn count_text(model: &str, text: &str) -> u64 {
     count(vocabulary(model), text)

@@ -8,7 +8,7 @@
 //! Writing transactions are `BEGIN IMMEDIATE`, always: one that starts by reading and then writes fails
 //! at once when a neighbour wrote in between. A busy neighbour is waited for with jittered retries,
 //! because SQLite's own busy handler lets some waiters starve. A [`Pruner`], which deletes what is old,
-//! and a [`Repricer`], which puts prices on calls anew, write in short transactions of their own.
+//! a [`Repricer`], which puts prices on calls anew, and a [`BudgetEditor`] write in short transactions of their own.
 //!
 //! # What survives
 //! WAL with `synchronous=NORMAL`: a killed process loses nothing that was committed; a power cut may
@@ -20,10 +20,12 @@
 
 mod attempts;
 mod bodies;
+mod budgets;
 mod calls;
 mod columns;
 mod error;
 mod file;
+mod holds;
 mod intern;
 mod listing;
 mod open;
@@ -31,17 +33,22 @@ mod prune;
 mod reader;
 mod reprice;
 mod spend;
+mod standings;
 mod stats;
+mod turns;
 mod wait;
 mod writer;
 
+pub use budgets::{BudgetChange, BudgetEditor, BudgetState};
 pub use calls::{CallLookup, Stored};
 pub use error::StoreError;
+pub use holds::{HoldRequest, Reserved};
 pub use listing::Page;
 pub use prune::{Prune, Pruned, Pruner, Vacuum};
 pub use reader::Reader;
 pub use reprice::{Repricer, Seen};
 pub use spend::Spend;
 pub use stats::{StoreStats, TableStats};
+pub use turns::Turn;
 pub use wait::Patience;
 pub use writer::Writer;

@@ -205,6 +205,7 @@ mod tests {
     use crate::domain::filter::CallFilter;
     use crate::domain::name::Target;
     use crate::domain::settings::{Bodies, StoreSettings, Synchronous};
+    use crate::policy::budget::Settlement;
 
     fn call_at(started: DateTime<Utc>, request: &str) -> Call {
         let summary = CallSummary {
@@ -239,7 +240,10 @@ mod tests {
         };
         let writer = Writer::open_with(&path, &settings, Arc::default()).unwrap();
         for minute in 0..210 {
-            writer.record(call_at(now - TimeDelta::minutes(1000 - minute), "{}")).await.unwrap();
+            writer
+                .record(call_at(now - TimeDelta::minutes(1000 - minute), "{}"), Settlement::default())
+                .await
+                .unwrap();
         }
         let count = || Reader::open(&path).unwrap().prunable(now, Prune::Calls).unwrap();
         assert_eq!(count(), 210);
@@ -251,7 +255,7 @@ mod tests {
         ] {
             let call = call_at(now, &request);
             let id = call.summary.id;
-            writer.record(call).await.unwrap();
+            writer.record(call, Settlement::default()).await.unwrap();
             let found = Reader::open(&path).unwrap().whole(id).unwrap().unwrap();
             assert_eq!((found.bodies, found.call.request.as_slice()), (kept, left.as_bytes()));
         }

@@ -9,7 +9,9 @@ use super::columns::{FromJson, count, target_of};
 use super::error::StoreError;
 use super::intern::Interned;
 use super::reader::Reader;
+use super::standings;
 use crate::domain::account::{Account, Spent};
+use crate::domain::budget::Scope;
 use crate::domain::call::{CallSummary, Cost};
 use crate::domain::money::Money;
 use crate::domain::name::Target;
@@ -62,7 +64,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Puts the difference between a call's cost and the one it has from now on into both rollups.
+/// Puts the difference between a call's cost and the one it has from now on into both rollups, and on budgets.
 pub(super) fn correct(
     connection: &Connection,
     interned: &mut Interned,
@@ -85,7 +87,33 @@ pub(super) fn correct(
     connection.prepare_cached(SPEND)?.execute(params![quarter, provider, model, more, unpriced])?;
     let account = interned.account(connection, &Account::of(call))?;
     connection.prepare_cached(LEDGER)?.execute(params![quarter, account, more, unpriced])?;
-    Ok(())
+    standings::correct(connection, call, more)
+}
+
+/// What the calls of a scope have cost since then, and how many there are whose cost is not known.
+pub(super) fn since(
+    connection: &Connection,
+    scope: &Scope,
+    from: Option<DateTime<Utc>>,
+) -> rusqlite::Result<(Money, u64)> {
+    const SPEND: &str = "SELECT ifnull(sum(cost_nanos), 0), ifnull(sum(unpriced_calls), 0) FROM spend
+        WHERE quarter >= ?1 AND ?2 IN ('', provider) AND ?3 IN ('', model)";
+    const LEDGER: &str = "SELECT ifnull(sum(cost_nanos), 0), ifnull(sum(unpriced_calls), 0)
+        FROM ledger JOIN accounts ON id = account
+        WHERE quarter >= ?1 AND ?2 IN ('', provider) AND ?3 IN ('', model) AND ?4 IN ('', user)
+            AND (?5 = '' OR EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?5 AND value = ?6))";
+    let from = from.map_or(i64::MIN, quarter);
+    let sums = |row: &Row<'_>| Ok((Money::from_nanos(row.get(0)?), row.get(1)?));
+    let (provider, model) = (scope.provider.as_ref(), scope.model.as_ref());
+    let provider = provider.map_or("", |provider| provider.as_str());
+    let model = model.map_or("", |model| model.as_str());
+    // The ledger has up to a row a call.
+    if scope.user.is_none() && scope.tag.is_none() {
+        return connection.query_row(SPEND, params![from, provider, model], sums);
+    }
+    let user = scope.user.as_deref().unwrap_or_default();
+    let (key, value) = scope.tag.as_ref().map_or(("", ""), |(key, value)| (key, value));
+    connection.query_row(LEDGER, params![from, provider, model, user, key, value], sums)
 }
 
 /// The quarter hour that a moment is in.

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,17 @@ use tokio::sync::oneshot;
 
 use super::bodies::Packer;
 use super::error::StoreError;
+use super::holds::{self, HoldRequest, Lease, Reserved};
 use super::intern::Interned;
 use super::open::{connect, probe_writing};
+use super::turns::{BudgetsSeen, Turn, Turns};
 use super::wait::Patience;
 use super::{calls, prune, spend};
-use crate::domain::call::Call;
+use crate::domain::account::Account;
+use crate::domain::budget::BudgetId;
+use crate::domain::call::{Call, CallSummary};
 use crate::domain::settings::{Bodies, StoreSettings, Synchronous};
+use crate::policy::budget::{Settlement, Warning};
 
 /// The longest a job waits for others to join its transaction.
 const GROUP: Duration = Duration::from_millis(5);
@@ -37,6 +42,8 @@ pub struct Writer {
     path: PathBuf,
     patience: Arc<Patience>,
     bodies: Bodies,
+    budgets: Arc<BudgetsSeen>,
+    turns: Turns,
 }
 
 /// What the owner thread works with.
@@ -44,11 +51,34 @@ struct Desk {
     connection: Connection,
     packer: Packer,
     interned: Interned,
+    lease: Lease,
+    budgets: Arc<BudgetsSeen>,
     /// Calls that began before then are to go.
     forget: Option<DateTime<Utc>>,
 }
 
 impl Desk {
+    fn new(connection: Connection, settings: &StoreSettings) -> Self {
+        let packer = Packer::new(settings);
+        let (interned, lease, budgets) = (Interned::default(), Lease::default(), Arc::default());
+        Self { connection, packer, interned, lease, budgets, forget: None }
+    }
+
+    /// Gives back what is held for a call, and puts what it has come to on the budgets it is under.
+    fn settle(&mut self, call: &CallSummary, settlement: &Settlement) -> rusqlite::Result<Vec<Warning>> {
+        if !self.budgets.look(&self.connection)? {
+            return Ok(Vec::new());
+        }
+        let what = (call.id, call.started, &Account::of(call));
+        holds::settle(&self.connection, &mut self.lease, what, settlement)
+    }
+
+    /// Forgets what a transaction that was undone may have written.
+    fn undone(&mut self) {
+        self.interned.forget();
+        self.lease.forget();
+    }
+
     fn tidy(&self, calls: u32) -> rusqlite::Result<()> {
         self.forget.map_or(Ok(()), |before| prune::delete_oldest(&self.connection, before, calls).map(drop))
     }
@@ -88,14 +118,16 @@ impl Writer {
         probe_writing(&connection, path, &patience)?;
         let failed =
             |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
-        let desk =
-            Desk { connection, packer: Packer::new(settings), interned: Interned::default(), forget: None };
+        let desk = Desk::new(connection, settings);
+        let budgets = Arc::clone(&desk.budgets);
+        patience.until_free(path, || budgets.look(&desk.connection))?;
         let (jobs, queue) = channel();
         let (path, longest) = (path.to_owned(), GROUP);
         let owner = Owner { desk, queue, path: path.clone(), patience: Arc::clone(&patience), longest };
         let thread =
             std::thread::Builder::new().name("store".into()).spawn(|| owner.run()).map_err(failed)?;
-        Ok(Self { jobs, thread, path, patience, bodies: settings.bodies })
+        let (bodies, turns) = (settings.bodies, Turns::default());
+        Ok(Self { jobs, thread, path, patience, bodies, budgets, turns })
     }
 
     /// Whether it keeps requests and answers at all.
@@ -119,22 +151,60 @@ impl Writer {
         self.patience.hurry();
     }
 
-    /// Records a call; returns once it is committed.
-    pub async fn record(&self, call: Call) -> Result<(), StoreError> {
-        self.submit(Box::new(move |desk| {
+    /// Records a call and settles what was held for it; returns once that is committed.
+    pub async fn record(&self, call: Call, settlement: Settlement) -> Result<Vec<Warning>, StoreError> {
+        let recorded = self.submit(move |desk| {
             calls::insert(&desk.connection, &mut desk.packer, &mut desk.interned, &call)?;
             spend::add(&desk.connection, &mut desk.interned, &call.summary)?;
+            let warnings = desk.settle(&call.summary, &settlement)?;
             // What cannot be forgotten now is no reason to lose a record; it goes with a later one.
             let _ = desk.tidy(FORGET_ON_THE_WAY);
-            Ok(())
-        }))
+            Ok(warnings)
+        });
+        let recorded = recorded.await;
+        self.turns.changed();
+        recorded
+    }
+
+    /// Settles what was held for a call that is not recorded; returns once that is committed.
+    pub async fn settle(
+        &self,
+        call: CallSummary,
+        settlement: Settlement,
+    ) -> Result<Vec<Warning>, StoreError> {
+        let settled = self.submit(move |desk| desk.settle(&call, &settlement)).await;
+        self.turns.changed();
+        settled
+    }
+
+    /// Holds what a request may cost under every budget it is for; returns once that is committed.
+    pub async fn reserve(&self, request: HoldRequest) -> Result<Reserved, StoreError> {
+        if self.budgets.none() {
+            return Ok(Reserved::Free);
+        }
+        self.submit(move |desk| {
+            if !desk.budgets.look(&desk.connection)? {
+                return Ok(Reserved::Free);
+            }
+            holds::reserve(&desk.connection, &mut desk.lease, &request)
+        })
         .await
+    }
+
+    /// Waits for one's turn to wait for a budget: of those in one process one asks at a time.
+    pub async fn turn(&self, budget: BudgetId) -> Turn {
+        self.turns.take(budget).await
+    }
+
+    /// Waits until a call of this process is settled, or as long as a look at those of others is not due.
+    pub async fn change(&self, at_most: Duration) {
+        self.turns.change(at_most).await;
     }
 
     /// Deletes calls that began before then: some now, the others bit by bit as calls are recorded. What was
     /// spent stays on record. Returns at once.
     pub fn forget(&self, before: DateTime<Utc>) {
-        let work: Work = Box::new(move |desk| {
+        let work: Work = Box::new(move |desk: &mut Desk| {
             desk.forget = Some(before);
             desk.tidy(FORGET_AT_ONCE)
         });
@@ -149,11 +219,22 @@ impl Writer {
         let _ = self.thread.join();
     }
 
-    async fn submit(&self, work: Work) -> Result<(), StoreError> {
+    /// Has work done, and returns what came of it once that is committed.
+    async fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Desk) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let gone = || StoreError::Sql { path: self.path.clone(), reason: "its writer has ended".into() };
         let (reply, replied) = oneshot::channel();
+        let (done, mut result) = oneshot::channel();
+        let work = Box::new(move |desk: &mut Desk| {
+            // Whoever no longer waits has no use for it.
+            let _ = done.send(work(desk)?);
+            Ok(())
+        });
         self.jobs.send(Job { work, reply }).map_err(|_| gone())?;
-        replied.await.map_err(|_| gone())?
+        replied.await.map_err(|_| gone())??;
+        result.try_recv().map_err(|_| gone())
     }
 }
 
@@ -168,8 +249,27 @@ struct Owner {
 
 impl Owner {
     fn run(mut self) {
-        while let Ok(first) = self.queue.recv() {
+        while let Some(first) = self.next() {
             self.serve(first);
+        }
+        if self.desk.lease.is_known() {
+            let end = |desk: &mut Desk| desk.lease.end(&desk.connection);
+            self.serve(Job { work: Box::new(end), reply: oneshot::channel().0 });
+        }
+    }
+
+    /// The next job; a heartbeat where none comes in time; nothing once none can come.
+    fn next(&self) -> Option<Job> {
+        if !self.desk.lease.is_live() {
+            return self.queue.recv().ok();
+        }
+        match self.queue.recv_timeout(Duration::from_millis(holds::BEAT.into())) {
+            Ok(job) => Some(job),
+            // What is due is done with every group.
+            Err(RecvTimeoutError::Timeout) => {
+                Some(Job { work: Box::new(|_| Ok(())), reply: oneshot::channel().0 })
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
         }
     }
 
@@ -205,6 +305,8 @@ impl Owner {
             }
             next = if began.elapsed() < self.longest { self.queue.try_recv().ok() } else { None };
         }
+        // Without it what is held would be taken for lost, which is no reason to lose the group.
+        let _ = self.desk.lease.renew(&self.desk.connection);
         self.commit()
     }
 
@@ -223,7 +325,7 @@ impl Owner {
             return Ok(Ok(()));
         };
         let error = sort(error);
-        self.desk.interned.forget();
+        self.desk.undone();
         // Fails where SQLite has rolled back, and then the job's error is the one that says why.
         let undone = self.statement("ROLLBACK TO job").and_then(|()| self.statement("RELEASE job"));
         undone.map_or_else(|_| Err(error.clone()), |()| Ok(Err(error.clone())))
@@ -239,7 +341,7 @@ impl Owner {
 
     /// Ends the transaction, unless SQLite has already done so.
     fn roll_back(&mut self) {
-        self.desk.interned.forget();
+        self.desk.undone();
         if !self.desk.connection.is_autocommit() {
             // Where this fails too, no transaction can be begun, and every job to come hears of it.
             let _ = self.desk.connection.execute_batch("ROLLBACK");
@@ -276,8 +378,7 @@ mod tests {
             let connection = connect(&path, &patience).unwrap();
             connection.execute_batch("CREATE TABLE written (job INTEGER, body BLOB)").unwrap();
             let (jobs, queue) = channel();
-            let packer = Packer::new(&StoreSettings::default());
-            let desk = Desk { connection, packer, interned: Interned::default(), forget: None };
+            let desk = Desk::new(connection, &StoreSettings::default());
             let patience = Arc::new(patience);
             Self { owner: Owner { desk, queue, path, patience, longest: GROUP }, jobs, folder }
         }

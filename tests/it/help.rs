@@ -105,5 +105,6 @@ fn prepared() -> TestEnv {
     env.write("prices.yaml", "models: [{id: gpt-5.4, provider: openai, input: 1.8, output: 12}]\n");
     let _ = env.program("git", ["init", "-q", "."]).run();
     let _ = env.llmops(["chat", "-m", "sim/echo", "hi"]).run().expect_status(0);
+    let _ = env.llmops(["cost", "budget", "set", "50"]).run().expect_status(0);
     env
 }

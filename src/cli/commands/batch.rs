@@ -280,8 +280,12 @@ fn report(
 /// The summary for people.
 fn describe(summary: &Summary, out: Option<&Path>) -> String {
     let wall = seconds(Duration::from_millis(summary.wall_ms));
+    let unsent = match summary.unsent {
+        0 => String::new(),
+        count => format!(", {} not sent", thousands(count)),
+    };
     let mut lines = vec![format!(
-        "{} done, {} failed in {wall} ({:.1} requests/s)",
+        "{} done, {} failed{unsent} in {wall} ({:.1} requests/s)",
         thousands(summary.done),
         thousands(summary.failed),
         summary.requests_per_s

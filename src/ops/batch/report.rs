@@ -115,6 +115,8 @@ pub struct Tally {
     pub done: u64,
     /// Items without.
     pub failed: u64,
+    /// Items for which nothing was sent.
+    pub unsent: u64,
     /// Tokens of all items.
     pub usage: Usage,
     /// What the items with a known cost cost.
@@ -137,6 +139,8 @@ pub struct Summary {
     pub cached: u64,
     /// Items that were sent and whose end is not known.
     pub unknown: u64,
+    /// Items for which nothing was sent, as far as it is known how many there are.
+    pub unsent: u64,
     /// All input tokens.
     pub input_tokens: u64,
     /// All output tokens.
@@ -194,6 +198,7 @@ impl Tally {
             failed: self.failed,
             cached: 0,
             unknown: 0,
+            unsent: self.total.map_or(self.unsent, |total| total.saturating_sub(finished)),
             input_tokens: self.usage.input_tokens,
             output_tokens: self.usage.output_tokens,
             cost_usd: (self.unpriced < finished || finished == 0).then_some(self.cost),

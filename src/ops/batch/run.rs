@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::input::{InputError, Line};
 use super::report::{ItemReport, Summary, Tally};
 use crate::ops::output::Output;
-use crate::pipeline::{CallContext, CallError, Notice, Pipeline, RefusedCall};
+use crate::pipeline::{CallContext, CallError, Notice, Outcome, Pipeline, RefusedCall};
 use crate::store::StoreError;
 
 /// How to run a batch.
@@ -24,7 +24,7 @@ pub struct BatchOptions {
     pub jobs: usize,
     /// How many items there are, if that is known.
     pub total: Option<u64>,
-    /// Ends the starting of items; those in flight finish.
+    /// Ends the starting of items; those that were sent finish.
     pub stop: CancellationToken,
 }
 
@@ -40,6 +40,14 @@ pub enum BatchError {
     /// A call could not be recorded. Its answer was written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A budget has no room for a call, or for one without a price. It was not sent.
+    #[error("{message}")]
+    Budget {
+        /// Which, and why.
+        message: String,
+        /// Whether it is the price that is missing.
+        unpriced: bool,
+    },
     /// A request that names no model cannot be sent, and so can no other that names none.
     #[error(transparent)]
     Refused(#[from] RefusedCall),
@@ -83,6 +91,7 @@ pub async fn run(
     let began = Instant::now();
     let retries = Retries::default();
     let stop = options.stop.clone();
+    let context = CallContext { unsent: stop.clone(), ..context };
     let mut run = Run {
         context: counting(context, Arc::clone(&retries)),
         written: 0,
@@ -101,8 +110,9 @@ pub async fn run(
             biased;
             () = stop.cancelled(), if more => more = false,
             Some((item, ended)) = calls.next() => {
-                run.end(&item, ended);
-                writes.push(write(out, item, run.context.cancel.clone()));
+                if let Some(item) = run.end(item, ended) {
+                    writes.push(write(out, item, run.context.cancel.clone()));
+                }
             }
             Some((whole, written)) = writes.next() => run.wrote(whole, written),
             line = lines.recv(), if room => match line {
@@ -134,37 +144,42 @@ async fn write(out: &Output, item: ItemReport, cancel: CancellationToken) -> (bo
     }
 }
 
+/// An item that came to its end, unless nothing was sent for it; and what ends the run, if anything does.
+type ItemEnd = (Option<ItemReport>, Result<(), BatchError>);
+
 /// One item, to its end.
-async fn answer(
-    pipeline: &Pipeline,
-    context: CallContext,
-    index: u64,
-    line: Line,
-) -> (ItemReport, Result<(), BatchError>) {
+async fn answer(pipeline: &Pipeline, context: CallContext, index: u64, line: Line) -> ItemEnd {
     let Line { place, item } = line;
     let mut item = match item {
         Ok(item) => item,
-        Err(error) => return (ItemReport::new(index, None, place).with_bad_line(&error), Ok(())),
+        Err(error) => return (Some(ItemReport::new(index, None, place).with_bad_line(&error)), Ok(())),
     };
     let report = ItemReport::new(index, item.id.take(), place);
     let own_model = item.request.model().is_some();
     let (request, context) = item.into_call(context);
     match pipeline.ask(request, context).await {
         Ok(outcome) => {
+            let budget = outcome.is_over_budget().then(|| over_budget(&outcome));
+            let sent = !outcome.is_unsent();
             let (report, recorded) = report.with_outcome(outcome);
-            (report, recorded.map_err(BatchError::Store))
+            let ended = recorded.map_err(BatchError::Store).and(budget.map_or(Ok(()), Err));
+            (sent.then_some(report), ended)
         }
         // What one line lacks, or names, is no reason to stop; nor is it that everything stops already.
         Err(CallError::Refused(error))
             if own_model || matches!(error, RefusedCall::Template(_) | RefusedCall::Cancelled) =>
         {
-            (report.with_refusal(error.to_string()), Ok(()))
+            (Some(report.with_refusal(error.to_string())), Ok(()))
         }
-        Err(CallError::Refused(error)) => (report.with_refusal(error.to_string()), Err(error.into())),
+        Err(CallError::Refused(error)) => (Some(report.with_refusal(error.to_string())), Err(error.into())),
         Err(error @ (CallError::Lost | CallError::Failed(_))) => {
-            (report.with_loss(error.to_string()), Ok(()))
+            (Some(report.with_loss(error.to_string())), Ok(()))
         }
     }
+}
+
+fn over_budget(outcome: &Outcome) -> BatchError {
+    BatchError::Budget { message: outcome.message().to_owned(), unpriced: outcome.lacks_price() }
 }
 
 /// A context that counts retries before it passes them on.
@@ -180,13 +195,18 @@ fn counting(context: CallContext, retries: Retries) -> CallContext {
 }
 
 impl Run<'_> {
-    fn end(&mut self, item: &ItemReport, ended: Result<(), BatchError>) {
-        self.tally.add(item);
+    /// Counts an item and returns what is to be written of it.
+    fn end(&mut self, item: Option<ItemReport>, ended: Result<(), BatchError>) -> Option<ItemReport> {
+        match &item {
+            Some(item) => self.tally.add(item),
+            None => self.tally.unsent += 1,
+        }
         self.tally.retries.clone_from(&self.retries.lock().unwrap_or_else(PoisonError::into_inner));
         if let Err(error) = ended {
             self.fail(error);
         }
         (self.on_change)(&self.tally);
+        item
     }
 
     fn wrote(&mut self, whole: bool, written: io::Result<()>) {

@@ -25,7 +25,7 @@ use crate::domain::price::{Charge, Doubt, Known, NameRule, Price, Rates};
 pub use again::reprice;
 pub use model::{CONFIGURED, Imported, ModelPrice, Terms, Tier, Window};
 pub use names::{Form, forms};
-pub use parts::{Part, UsageDoubt, cost, parts, picos, usage_doubts};
+pub use parts::{Part, UsageDoubt, cost, most, parts, picos, usage_doubts};
 
 /// The prices of all models: a built-in table, and whatever was laid over it.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,10 @@
 //! A cost in its parts: tokens by class times the rate of the class, in exact integers.
 
+use serde_json::Value;
+
 use crate::domain::money::{Money, Rate};
 use crate::domain::price::Rates;
+use crate::domain::request::ChatRequest;
 use crate::domain::usage::Usage;
 
 /// One class of tokens in a cost: `tokens × rate` pico-dollars.
@@ -94,6 +97,35 @@ pub fn picos(rates: &Rates, usage: &Usage) -> Option<u128> {
 /// What `usage` costs, rounded once.
 pub fn cost(rates: &Rates, usage: &Usage) -> Option<Money> {
     picos(rates, usage).map(Money::from_picos)
+}
+
+/// The most that a request can cost, in pico-dollars: all of its input at the dearest rate that any of it may be
+/// billed at. Nothing if its output has no price.
+pub fn most(rates: &Rates, request: &ChatRequest, input_tokens: u64, output_tokens: u64) -> Option<u128> {
+    let body = request.body();
+    let may_be = |rate: Option<Rate>, field: &str| rate.filter(|_| has_key(body.values(), field));
+    let input = [
+        Some(rates.input),
+        rates.cached_input,
+        rates.cache_write,
+        may_be(rates.cache_write_1h, "ttl"),
+        may_be(rates.input_audio, "input_audio"),
+    ];
+    let output = rates.output.max(rates.output_audio.filter(|_| body.contains_key("audio")));
+    let output = match output {
+        None if output_tokens > 0 => return None,
+        output => output.unwrap_or(Rate::FREE),
+    };
+    let input = input.into_iter().flatten().max().unwrap_or(rates.input);
+    Some(input.times(input_tokens).saturating_add(output.times(output_tokens)))
+}
+
+fn has_key<'a>(values: impl IntoIterator<Item = &'a Value>, key: &str) -> bool {
+    values.into_iter().any(|value| match value {
+        Value::Array(items) => has_key(items, key),
+        Value::Object(fields) => fields.contains_key(key) || has_key(fields.values(), key),
+        _ => false,
+    })
 }
 
 /// Why what was used makes a cost an estimate.

@@ -1,5 +1,6 @@
 //! `llmops cost`: what was spent, what would be, how a call's cost came about, and prices put on calls anew.
 
+mod budget;
 mod chart;
 mod estimate;
 mod explain;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
+use budget::BudgetArgs;
 use estimate::EstimateArgs;
 use explain::ExplainArgs;
 use prices::PricesArgs;
@@ -31,6 +33,7 @@ use crate::cli::ui::Ui;
     llmops cost --since week --by day\n  \
     llmops cost --since month --by user --by tag:team\n  \
     llmops cost --since 7d --by day --by model --format csv\n  \
+    llmops cost budget set 50 --warn 80%\n  \
     llmops cost explain 01a206d0\n  \
     llmops cost prices gpt-5.6-luna")]
 pub(in crate::cli) struct CostArgs {
@@ -42,6 +45,7 @@ pub(in crate::cli) struct CostArgs {
 
 #[derive(Debug, Subcommand)]
 enum CostCommand {
+    Budget(BudgetArgs),
     Explain(ExplainArgs),
     Estimate(EstimateArgs),
     Prices(PricesArgs),
@@ -51,6 +55,7 @@ enum CostCommand {
 pub(in crate::cli) fn run(args: &CostArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     match &args.command {
         None => report::run(&args.report, global, ui),
+        Some(CostCommand::Budget(args)) => budget::run(args, global, ui),
         Some(CostCommand::Explain(args)) => explain::run(args, global, ui),
         Some(CostCommand::Estimate(args)) => estimate::run(args, global, ui),
         Some(CostCommand::Prices(args)) => prices::run(args, global, ui),

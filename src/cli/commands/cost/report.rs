@@ -126,6 +126,7 @@ pub(super) fn run(args: &ReportArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8,
         previous: shift.and_then(|shift| earlier(first, last, shift, &now)),
         by: groups(&args.by),
         only: args.which.filter(),
+        now: now.to_utc(),
     };
     let report = report(&session.reader()?, &query)?;
     let names = names(&query.by);

@@ -1,11 +1,13 @@
 //! The report for people: a table, what it is compared with, and what it leaves out. On a terminal there are
 //! bars and a line of how the period went.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use console::measure_text_width;
 
+use super::budget;
 use super::chart::{bar, history};
 use super::unpriced;
 use crate::cli::human::{calls, dollars, thousands, wrapped};
@@ -15,6 +17,7 @@ use crate::domain::account::Spent;
 use crate::domain::money::Money;
 use crate::domain::text::plain;
 use crate::domain::zone::Zone;
+use crate::ops::budgets::BudgetReport;
 use crate::ops::cost::{CostReport, CostRow, GroupBy, Sheet};
 use crate::policy::period::Span;
 use crate::policy::price::PriceBook;
@@ -24,6 +27,9 @@ const LONGEST: usize = 24;
 
 /// … and the shortest one worth its place.
 const SHORTEST: usize = 6;
+
+/// How many budgets are shown beside what was spent.
+const MOST_BUDGETS: usize = 10;
 
 /// Beyond this a change is so many times as much, not a percentage.
 const TENFOLD: i128 = 10;
@@ -51,17 +57,33 @@ impl View<'_> {
         if sheet.total.calls == 0 {
             let earlier = self.report.previous.as_ref().is_some_and(|previous| previous.total.calls > 0);
             let before = if earlier { before } else { String::new() };
-            return wrapped(
-                &format!("No {}calls {period}.", if self.filtered { "such " } else { "" }),
-                width,
-            ) + &before;
+            let such = if self.filtered { "such " } else { "" };
+            let nothing = wrapped(&format!("No {such}calls {period}."), width);
+            return nothing + &before + &self.budgets();
         }
         let heading = wrapped(&format!("Spend {period}"), width);
         let picture = width.and_then(|width| self.history(width)).unwrap_or_default();
         let below = [picture, before].concat();
         let gap = if below.is_empty() { "" } else { "\n" };
         let unpriced = unpriced::describe(self.report, self.prices, self.now, width);
-        format!("{heading}\n{}{gap}{below}{unpriced}", self.table(width))
+        format!("{heading}\n{}{gap}{below}{unpriced}{}", self.table(width), self.budgets())
+    }
+
+    /// Every budget, or as many as are read at a glance; none in a report of some calls only.
+    fn budgets(&self) -> String {
+        let all = &self.report.budgets;
+        if self.filtered || all.is_empty() {
+            return String::new();
+        }
+        let mut fullest: Vec<&BudgetReport> = all.iter().collect();
+        // `sort_by` keeps the order of what is equal.
+        fullest.sort_by(|a, b| b.percent.partial_cmp(&a.percent).unwrap_or(Ordering::Equal));
+        fullest.truncate(MOST_BUDGETS);
+        let more = match all.len() - fullest.len() {
+            0 => String::new(),
+            more => format!("and {more} more: `llmops cost budget`\n"),
+        };
+        format!("\n{}{more}", budget::describe(self.ui, fullest))
     }
 
     fn history(&self, width: usize) -> Option<String> {

@@ -1,0 +1,228 @@
+//! Hold: before an attempt is sent, what it may cost is set aside under every budget that covers the call.
+//!
+//! What a request may cost is bounded by its bytes first, which is cheap and always enough; its tokens are counted
+//! only where that does not fit. An attempt that comes after one that the provider may have run needs money of
+//! its own. A call that waits for money begins when it gets it: nothing was sent before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::run::{Run, cancelled};
+use super::{Notice, decide};
+use crate::domain::account::Account;
+use crate::domain::call::{CallId, Cost};
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::money::Money;
+use crate::policy::budget::{Ask, Obstacle, Settlement, Verdict};
+use crate::policy::price::{self, Billed};
+use crate::policy::tokens;
+use crate::store::{HoldRequest, Reserved, StoreError, Turn, Writer};
+
+/// How often to look whether calls of other processes have given money back.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often to look whether a period is over, or a limit was raised.
+const LOOK_FOR_MORE: Duration = Duration::from_secs(1);
+
+/// A wait this long has to be explained.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Money that is set aside.
+pub(super) struct Held {
+    /// For the attempt of this index and those after it, until one may have been run.
+    attempt: usize,
+    amount: Money,
+}
+
+/// What an attempt may cost.
+struct Estimate {
+    ask: Ask,
+    /// Whether its tokens were counted.
+    counted: bool,
+}
+
+impl Run {
+    /// Sets aside what the next attempt may cost, unless it already is. Waits where that may help.
+    pub(super) async fn hold(&mut self) -> Result<(), Failure> {
+        let parts = Arc::clone(&self.parts);
+        let (Some(store), false) = (&parts.store, self.covered) else { return Ok(()) };
+        let mut estimate = self.estimate(None);
+        let (mut turn, mut waits) = (None, Waits { since: Instant::now(), told: false });
+        loop {
+            match store.reserve(self.hold_request(&estimate)).await {
+                Ok(Reserved::Free) => break,
+                Ok(Reserved::Held(amount)) => {
+                    self.holds.push(Held { attempt: self.attempts.len(), amount });
+                    self.limit_output(amount);
+                    break;
+                }
+                Ok(Reserved::Not(obstacle)) if !estimate.counted && obstacle.verdict != Verdict::Unpriced => {
+                    estimate = self.estimate(self.count_input().await);
+                }
+                Ok(Reserved::Not(obstacle)) if self.may_wait(&obstacle) => {
+                    self.wait_for(store, *obstacle, &mut turn, &mut waits).await?;
+                }
+                Ok(Reserved::Not(obstacle)) => return Err(self.refused(&obstacle)),
+                Err(error) => return Err(self.give_up(error)),
+            }
+        }
+        self.covered = true;
+        Ok(())
+    }
+
+    fn hold_request(&self, estimate: &Estimate) -> HoldRequest {
+        HoldRequest {
+            call: self.id,
+            attempt: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1),
+            at: self.started,
+            account: Account {
+                target: self.plan.target.clone(),
+                origin: Some(self.context.origin),
+                status: None,
+                user: self.context.user.clone().filter(|user| !user.is_empty()),
+                tags: self.context.tags.iter().cloned().collect(),
+            },
+            ask: estimate.ask,
+            closely: estimate.counted,
+        }
+    }
+
+    /// What the next attempt may cost, with input tokens as they were counted, or else by its bytes.
+    fn estimate(&self, counted: Option<u64>) -> Estimate {
+        let (request, body) = (&self.outgoing().request, &self.outgoing().body);
+        let input = counted.unwrap_or_else(|| tokens::bound(request, body.len()));
+        let tier = request.body().get("service_tier").and_then(Value::as_str);
+        let quote = self.parts.prices.quote(&self.plan.target, input, tier, self.started);
+        let output = self.output_limit().saturating_mul(request.answers());
+        let most = quote.and_then(|price| price::most(&price.rates, request, input, output));
+        let ask = match most {
+            Some(picos) => Ask::AtMost(Money::from_picos_up(picos)),
+            None => Ask::Unpriced { allowed: self.context.allow_unpriced },
+        };
+        Estimate { ask, counted: counted.is_some() }
+    }
+
+    /// The request's own limit on output tokens, else the usual one, as far as the model goes.
+    fn output_limit(&self) -> u64 {
+        let usual = || {
+            let listing = self.parts.prices.find(&self.plan.target);
+            let most = listing.and_then(|listing| listing.price.max_output_tokens);
+            most.unwrap_or(u64::MAX).min(self.parts.default_max_tokens)
+        };
+        self.outgoing().request.output_limit().unwrap_or_else(usual)
+    }
+
+    /// Has a request sent with the limit that its hold was reckoned with.
+    fn limit_output(&mut self, held: Money) {
+        let outgoing = self.outgoing();
+        if held == Money::ZERO || outgoing.request.output_limit().is_some() {
+            return;
+        }
+        let limit = self.output_limit();
+        let mut request = outgoing.request.clone();
+        let settings = self.parts.providers.settings(&self.plan.target.provider);
+        let field = settings.map_or("max_tokens", |settings| settings.limit_field.as_str());
+        request.set_output_limit(field, limit);
+        self.plan.outgoing = decide::outgoing(request, &self.plan.target, self.context.streamed);
+        (self.context.notify)(Notice::Limited { limit });
+    }
+
+    /// Counts the input, off the thread that the other calls run on. By its bytes if that fails.
+    async fn count_input(&self) -> Option<u64> {
+        let (model, outgoing) = (self.plan.target.model.clone(), self.outgoing());
+        let (request, bytes) = (outgoing.request.clone(), outgoing.body.len());
+        let bound = tokens::bound(&request, bytes);
+        let count = move || tokens::at_most(model.as_str(), &request).min(bound);
+        Some(tokio::task::spawn_blocking(count).await.unwrap_or(bound))
+    }
+
+    fn may_wait(&self, obstacle: &Obstacle) -> bool {
+        match obstacle.verdict {
+            Verdict::Wait => true,
+            Verdict::Refuse => self.context.wait && obstacle.resets.is_some(),
+            Verdict::Admit | Verdict::Unpriced => false,
+        }
+    }
+
+    /// Waits until it is worth asking again. Only one call of a process asks for a budget's money at a time.
+    async fn wait_for(
+        &mut self,
+        store: &Writer,
+        obstacle: Obstacle,
+        turn: &mut Option<Turn>,
+        waits: &mut Waits,
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        let (id, lasting) = (obstacle.budget.id, obstacle.verdict == Verdict::Refuse);
+        if !waits.told && (lasting || waits.since.elapsed() >= QUIET) {
+            waits.told = true;
+            (self.context.notify)(Notice::Waiting { obstacle: Box::new(obstacle) });
+        }
+        let change = async {
+            match turn {
+                Some(_) => store.change(if lasting { LOOK_FOR_MORE } else { LOOK }).await,
+                None => *turn = Some(store.turn(id).await),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.context.unsent.cancelled() => return Err(cancelled()),
+            () = change => {}
+        }
+        self.put_off(began.elapsed());
+        Ok(())
+    }
+
+    /// Time that was spent waiting is not the call's: if nothing was sent yet, it begins now.
+    fn put_off(&mut self, waited: Duration) {
+        if self.attempts.is_empty() {
+            self.started = self.parts.clock.now();
+            self.id = CallId::at(self.started);
+            self.began = Instant::now();
+        } else {
+            self.put_off += waited;
+        }
+    }
+
+    fn refused(&self, obstacle: &Obstacle) -> Failure {
+        match obstacle.verdict {
+            Verdict::Unpriced => {
+                let (target, budget) = (&self.plan.target, &obstacle.budget);
+                Failure::new(FailureKind::Unpriced, format!("{target} has no price, and {budget} covers it"))
+            }
+            Verdict::Admit | Verdict::Wait | Verdict::Refuse => {
+                Failure::new(FailureKind::Budget, obstacle.to_string())
+            }
+        }
+    }
+
+    fn give_up(&mut self, error: StoreError) -> Failure {
+        self.unstored = Some(error);
+        Failure::new(FailureKind::Budget, "nothing was sent, since what it may cost could not be set aside")
+    }
+
+    /// What the call has come to for the budgets it is under.
+    pub(super) fn settlement(&self, cost: &Cost) -> Settlement {
+        let billed: Vec<Billed> = self.attempts.iter().map(price::billed).collect();
+        let lost = billed.iter().enumerate().filter(|(_, billed)| **billed == Billed::Unknown);
+        let held: Vec<Option<Money>> = lost.map(|(attempt, _)| self.held_for(attempt)).collect();
+        Settlement {
+            cost: cost.amount.unwrap_or_default(),
+            unknown: held.iter().flatten().copied().sum(),
+            unpriced: held.contains(&None) || billed.contains(&Billed::Unpriced),
+        }
+    }
+
+    fn held_for(&self, attempt: usize) -> Option<Money> {
+        self.holds.iter().rev().find(|held| held.attempt <= attempt).map(|held| held.amount)
+    }
+}
+
+/// How long money is waited for, and whether that was said.
+struct Waits {
+    since: Instant,
+    told: bool,
+}

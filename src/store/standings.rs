@@ -1,0 +1,139 @@
+//! Budgets and what has become of their money, as rows.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::columns::Word;
+use crate::domain::account::Account;
+use crate::domain::budget::{Budget, BudgetId, Scope, Share};
+use crate::domain::call::CallSummary;
+use crate::domain::money::Money;
+use crate::domain::zone::Zone;
+use crate::policy::budget::Standing;
+
+/// What [`budget_of`] reads.
+pub(super) const COLUMNS: &str =
+    "id, period, provider, model, user, tag_key, tag_value, zone, limit_nanos, warn_millionths";
+
+pub(super) fn budget_of(row: &Row<'_>) -> rusqlite::Result<Budget> {
+    fn said<T: From<String>>(text: String) -> Option<T> {
+        (!text.is_empty()).then(|| text.into())
+    }
+    let Word(period) = row.get(1)?;
+    let key: Option<String> = said(row.get(5)?);
+    let zone: String = row.get(7)?;
+    Ok(Budget {
+        id: BudgetId(row.get(0)?),
+        scope: Scope {
+            provider: said(row.get(2)?),
+            model: said(row.get(3)?),
+            user: said(row.get(4)?),
+            tag: key.map(|key| Ok::<_, rusqlite::Error>((key, row.get(6)?))).transpose()?,
+        },
+        period,
+        // A name that this program does not know is one that a newer one wrote.
+        zone: zone.parse().unwrap_or(Zone::System),
+        limit: Money::from_nanos(row.get(8)?),
+        warn: row.get::<_, Option<u32>>(9)?.and_then(Share::from_millionths),
+    })
+}
+
+/// The texts that a scope is written as: provider, model, user, and a label's key and value.
+pub(super) fn words(scope: &Scope) -> [&str; 5] {
+    let (key, value) = scope.tag.as_ref().map_or(("", ""), |(key, value)| (key, value));
+    [
+        scope.provider.as_ref().map_or("", |provider| provider.as_str()),
+        scope.model.as_ref().map_or("", |model| model.as_str()),
+        scope.user.as_deref().unwrap_or_default(),
+        key,
+        value,
+    ]
+}
+
+/// The budgets that calls of an account are under.
+pub(super) fn covering(connection: &Connection, account: &Account) -> rusqlite::Result<Vec<Budget>> {
+    // There may be a budget for every user.
+    let query = format!("SELECT {COLUMNS} FROM budgets WHERE user IN ('', ?1) ORDER BY id");
+    let mut query = connection.prepare_cached(&query)?;
+    let user = account.user.as_deref().unwrap_or_default();
+    let budgets = query.query_map([user], budget_of)?;
+    budgets.filter(|budget| budget.as_ref().map_or(true, |budget| budget.scope.covers(account))).collect()
+}
+
+/// Whether there are any.
+pub(super) fn any(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM budgets)")?.query_row([], |row| row.get(0))
+}
+
+/// What has become of the money of some budgets, read when it is asked for and written back at the end.
+pub(super) struct Standings<'a> {
+    connection: &'a Connection,
+    read: Vec<(BudgetId, i64, Standing, Standing)>,
+}
+
+impl<'a> Standings<'a> {
+    pub(super) fn new(connection: &'a Connection) -> Self {
+        Self { connection, read: Vec::new() }
+    }
+
+    /// That of a budget in a period, to be changed.
+    pub(super) fn of(&mut self, budget: BudgetId, period: i64) -> rusqlite::Result<&mut Standing> {
+        let known = self.read.iter().position(|(id, of, ..)| (*id, *of) == (budget, period));
+        let at = if let Some(at) = known {
+            at
+        } else {
+            let standing = standing(self.connection, budget, period)?;
+            self.read.push((budget, period, standing, standing));
+            self.read.len() - 1
+        };
+        Ok(&mut self.read[at].3)
+    }
+
+    /// Writes down what has changed.
+    pub(super) fn save(self) -> rusqlite::Result<()> {
+        const SAVE: &str = "INSERT INTO budget_periods VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            ON CONFLICT DO UPDATE SET spent_nanos = ?3, unknown_nanos = ?4, held_nanos = ?5, unpriced_calls = ?6,
+                refused_nanos = ?7, warned = ?8";
+        let changed = self.read.iter().filter(|(_, _, before, now)| before != now);
+        for (budget, period, _, now) in changed {
+            self.connection.prepare_cached(SAVE)?.execute(params![
+                budget.0,
+                period,
+                now.spent.nanos(),
+                now.unknown.nanos(),
+                now.held.nanos(),
+                now.unpriced_calls,
+                now.refused.map(Money::nanos),
+                now.warned,
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn standing(connection: &Connection, budget: BudgetId, period: i64) -> rusqlite::Result<Standing> {
+    const QUERY: &str = "SELECT spent_nanos, unknown_nanos, held_nanos, unpriced_calls, refused_nanos, warned
+        FROM budget_periods WHERE budget = ?1 AND period = ?2";
+    let found = connection.prepare_cached(QUERY)?.query_row([budget.0, period], |row| {
+        let money = |at| row.get(at).map(Money::from_nanos);
+        Ok(Standing {
+            spent: money(0)?,
+            unknown: money(1)?,
+            held: money(2)?,
+            unpriced_calls: row.get(3)?,
+            refused: row.get::<_, Option<i64>>(4)?.map(Money::from_nanos),
+            warned: row.get(5)?,
+        })
+    });
+    Ok(found.optional()?.unwrap_or_default())
+}
+
+/// Puts the difference that another price makes to a call's cost on the budgets that it was under.
+pub(super) fn correct(connection: &Connection, call: &CallSummary, more: i64) -> rusqlite::Result<()> {
+    const UPDATE: &str =
+        "UPDATE budget_periods SET spent_nanos = spent_nanos + ?3 WHERE budget = ?1 AND period = ?2";
+    for budget in covering(connection, &Account::of(call))? {
+        let period = budget.period_at(call.started);
+        connection.prepare_cached(UPDATE)?.execute([budget.id.0, period, more])?;
+    }
+    Ok(())
+}
