@@ -124,8 +124,11 @@ impl Zone {
     /// The zone that stays the same wherever it is used: the system's by its name, if it has one.
     #[must_use]
     pub fn lasting(self) -> Self {
-        let system = || jiff::tz::TimeZone::try_system().ok()?.iana_name()?.parse().ok();
-        if self == Self::System { system().unwrap_or(self) } else { self }
+        let named = || match jiff::tz::TimeZone::try_system().ok()?.iana_name()? {
+            "Etc/UTC" => Some(Self::Utc),
+            name => name.parse().ok(),
+        };
+        if self == Self::System { named().unwrap_or(self) } else { self }
     }
 
     fn with(self, fixed: FixedOffset) -> ZoneOffset {

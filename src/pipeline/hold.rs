@@ -48,8 +48,12 @@ impl Run {
     /// Sets aside what the next attempt may cost, unless it already is. Waits where that may help.
     pub(super) async fn hold(&mut self) -> Result<(), Failure> {
         let parts = Arc::clone(&self.parts);
-        let (Some(store), false) = (&parts.store, self.covered) else { return Ok(()) };
+        let store = parts.store.as_ref().filter(|store| !self.covered && !store.has_no_budgets());
+        let Some(store) = store else { return Ok(()) };
         let mut estimate = self.estimate(None);
+        if estimate.ask == Ask::AtMost(Money::ZERO) {
+            return Ok(());
+        }
         let (mut turn, mut waits) = (None, Waits { since: Instant::now(), told: false });
         loop {
             match store.reserve(self.hold_request(&estimate)).await {

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ToSql, params};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::listing::first_id;
@@ -60,6 +60,8 @@ pub enum Reserved {
 #[derive(Debug)]
 pub(super) struct Lease {
     id: i64,
+    /// What it does.
+    command: &'static str,
     /// When it was last renewed; not at all if the process is not known to the store yet.
     renewed: Option<i64>,
     /// The calls that money is held for.
@@ -69,7 +71,7 @@ pub(super) struct Lease {
 
 impl Default for Lease {
     fn default() -> Self {
-        Self { id: fastrand::i64(1..), renewed: None, calls: HashSet::new(), uptime }
+        Self { id: fastrand::i64(1..), command: "", renewed: None, calls: HashSet::new(), uptime }
     }
 }
 
@@ -95,31 +97,18 @@ impl Lease {
         self.renewed = None;
     }
 
-    /// A heartbeat, if the last one is long ago.
+    /// A heartbeat, if the last one is long ago. The process may have been taken for dead, and come back.
     pub(super) fn renew(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let now = (self.uptime)();
-        if self.renewed.is_some_and(|last| now - last >= i64::from(BEAT)) {
-            connection
-                .prepare_cached("UPDATE owners SET heartbeat = ?2 WHERE id = ?1")?
-                .execute([self.id, now])?;
-            self.renewed = Some(now);
-        }
-        Ok(())
+        if self.is_known() { self.beat(connection) } else { Ok(()) }
     }
 
-    /// Makes sure that the store knows of this process, which may have been taken for dead.
-    fn register(&mut self, connection: &Connection, command: Option<Origin>) -> rusqlite::Result<()> {
-        const REGISTER: &str =
+    fn beat(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        const BEAT_NOW: &str =
             "INSERT INTO owners VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET heartbeat = ?4";
         let now = (self.uptime)();
         if self.renewed.is_none_or(|last| now - last >= i64::from(BEAT)) {
-            let command = command.map_or("", Origin::as_str);
-            connection.prepare_cached(REGISTER)?.execute(params![
-                self.id,
-                std::process::id(),
-                command,
-                now
-            ])?;
+            let mut beat = connection.prepare_cached(BEAT_NOW)?;
+            beat.execute(params![self.id, std::process::id(), self.command, now])?;
             self.renewed = Some(now);
         }
         Ok(())
@@ -141,8 +130,14 @@ pub(super) fn reserve(
     if budgets.is_empty() {
         return Ok(Reserved::Free);
     }
-    lease.register(connection, request.account.origin)?;
+    lease.command = request.account.origin.map_or("", Origin::as_str);
+    lease.beat(connection)?;
     sweep(connection, (lease.uptime)(), request.at)?;
+    if lease.calls.contains(&request.call) {
+        // What is held for an earlier attempt may be on the bill, and will not come back before the call ends: it
+        // is not to be waited for.
+        take_for_spent(connection, "call = ?1 AND owner IS NOT NULL", request.call.0.as_bytes())?;
+    }
     let mut standings = Standings::new(connection);
     let mut worst: Option<(Verdict, &Budget, Standing)> = None;
     for budget in &budgets {
@@ -241,16 +236,21 @@ fn sweep(connection: &Connection, uptime: i64, now: DateTime<Utc>) -> rusqlite::
 }
 
 fn sweep_owner(connection: &Connection, owner: i64) -> rusqlite::Result<()> {
-    const SWEEP: &str = "UPDATE holds SET owner = NULL WHERE owner = ?1 RETURNING budget, period, nanos";
+    take_for_spent(connection, "owner = ?1", owner)?;
+    connection.execute("DELETE FROM owners WHERE id = ?1", [owner]).map(drop)
+}
+
+/// Takes what is held to have been spent, until its call is settled after all.
+fn take_for_spent(connection: &Connection, which: &str, key: impl ToSql) -> rusqlite::Result<()> {
+    let take = format!("UPDATE holds SET owner = NULL WHERE {which} RETURNING budget, period, nanos");
     let mut standings = Standings::new(connection);
-    let mut sweep = connection.prepare_cached(SWEEP)?;
-    let mut swept = sweep.query([owner])?;
-    while let Some(row) = swept.next()? {
+    let mut take = connection.prepare_cached(&take)?;
+    let mut taken = take.query([key])?;
+    while let Some(row) = taken.next()? {
         let standing = standings.of(BudgetId(row.get(0)?), row.get(1)?)?;
         standing.sweep(Money::from_nanos(row.get(2)?));
     }
-    standings.save()?;
-    connection.execute("DELETE FROM owners WHERE id = ?1", [owner]).map(drop)
+    standings.save()
 }
 
 /// Who holds money of a budget in a period; and what of it is held by processes that are dead.

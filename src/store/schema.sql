@@ -170,6 +170,6 @@ CREATE TABLE holds (
     budget  INTEGER NOT NULL REFERENCES budgets (id) ON DELETE CASCADE,
     period  INTEGER NOT NULL,
     nanos   INTEGER NOT NULL,
-    owner   INTEGER REFERENCES owners (id),  -- NULL once swept
+    owner   INTEGER REFERENCES owners (id),  -- NULL once it counts as spent
     PRIMARY KEY (call, attempt, budget)
 ) STRICT, WITHOUT ROWID;

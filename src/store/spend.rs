@@ -98,10 +98,10 @@ pub(super) fn since(
 ) -> rusqlite::Result<(Money, u64)> {
     const SPEND: &str = "SELECT ifnull(sum(cost_nanos), 0), ifnull(sum(unpriced_calls), 0) FROM spend
         WHERE quarter >= ?1 AND ?2 IN ('', provider) AND ?3 IN ('', model)";
-    const LEDGER: &str = "SELECT ifnull(sum(cost_nanos), 0), ifnull(sum(unpriced_calls), 0)
-        FROM ledger JOIN accounts ON id = account
-        WHERE quarter >= ?1 AND ?2 IN ('', provider) AND ?3 IN ('', model) AND ?4 IN ('', user)
-            AND (?5 = '' OR EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?5 AND value = ?6))";
+    const LEDGER: &str = "SELECT ifnull(sum(cost_nanos), 0), ifnull(sum(unpriced_calls), 0) FROM ledger
+        WHERE quarter >= ?1 AND account IN (SELECT id FROM accounts
+            WHERE ?2 IN ('', provider) AND ?3 IN ('', model) AND ?4 IN ('', user)
+                AND (?5 = '' OR EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?5 AND value = ?6)))";
     let from = from.map_or(i64::MIN, quarter);
     let sums = |row: &Row<'_>| Ok((Money::from_nanos(row.get(0)?), row.get(1)?));
     let (provider, model) = (scope.provider.as_ref(), scope.model.as_ref());
