@@ -6,7 +6,7 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 0 | [`domain`] | plain data: requests, events, calls, money, settings |
-//! | 1 | [`policy`] | pure decisions: prices, retries, model names, tokens, templates, schemas, masks, days |
+//! | 1 | [`policy`] | pure decisions: prices, budgets, retries, model names, tokens, templates, schemas, masks, days |
 //! | 2 | [`store`] | the SQLite store; all SQL |
 //! | 2 | [`provider`] | who answers: OpenAI-compatible endpoints and the simulator; all HTTP |
 //! | 2 | [`config`] | settings from files and the environment; all YAML; the price table, and lists of prices to import |
@@ -16,7 +16,7 @@
 //! | 6 | [`cli`] | arguments, exit codes, where output goes; everything else that is printed |
 //!
 //! # The path of a call
-//! [`pipeline::Pipeline::call`] is the only way to ask a provider for an answer: decide, dispatch, pump,
+//! [`pipeline::Pipeline::call`] is the only way to ask a provider for an answer: decide, hold, dispatch, pump,
 //! observe. Everything is a stream: a whole body is a short one, and [`pipeline::Pipeline::ask`] collects.
 //! The record of a call is committed before its reader sees the end.
 //!
@@ -28,7 +28,8 @@
 //! `store/schema.sql`. A new query: `store`, behind a method that takes and returns domain types. A new price:
 //! `config/prices.yaml`; a list of prices in another format: a reader in `config/prices/import`. What a call
 //! costs is `policy::price`'s to say, what was spent is `store::spend`'s: rollups that every record keeps up to
-//! date. A new setting: its default in `config/default.yaml`, its type in `config::sections`, and what it
+//! date. What may be spent is `policy::budget`'s; `pipeline`'s hold step asks before every attempt, and
+//! `store::holds` keeps what is held in the store, where it counts for every process. A new setting: its default in `config/default.yaml`, its type in `config::sections`, and what it
 //! becomes, as plain data, in `domain::settings`; `build.rs` turns both YAML files into JSON.
 
 pub mod cli;

@@ -100,7 +100,9 @@ impl Run {
         let input = counted.unwrap_or_else(|| tokens::bound(request, body.len()));
         let tier = request.body().get("service_tier").and_then(Value::as_str);
         let quote = self.parts.prices.quote(&self.plan.target, input, tier, self.started);
-        let output = self.output_limit().saturating_mul(request.answers());
+        // What was predicted and is not in the answer is on the bill, too.
+        let predicted = request.body().get("prediction").map_or(0, |text| text.to_string().len() as u64);
+        let output = self.output_limit().saturating_add(predicted).saturating_mul(request.answers());
         let most = quote.and_then(|price| price::most(&price.rates, request, input, output));
         let ask = match most {
             Some(picos) => Ask::AtMost(Money::from_picos_up(picos)),
@@ -130,7 +132,7 @@ impl Run {
         let settings = self.parts.providers.settings(&self.plan.target.provider);
         let field = settings.map_or("max_tokens", |settings| settings.limit_field.as_str());
         request.set_output_limit(field, limit);
-        self.plan.outgoing = decide::outgoing(request, &self.plan.target, self.context.streamed);
+        *self.outgoing_mut() = decide::outgoing(request, &self.plan.target, self.context.streamed);
         (self.context.notify)(Notice::Limited { limit });
     }
 

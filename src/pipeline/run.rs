@@ -95,6 +95,11 @@ impl Run {
         self.repair.as_ref().map_or(&self.plan.outgoing, |repair| &repair.outgoing)
     }
 
+    /// The same, to be changed.
+    pub(super) fn outgoing_mut(&mut self) -> &mut Outgoing {
+        self.repair.as_mut().map_or(&mut self.plan.outgoing, |repair| &mut repair.outgoing)
+    }
+
     /// The whole life of a call.
     pub(super) async fn drive(mut self, mut opened: Opened) {
         let cancel = self.context.cancel.clone();

@@ -146,6 +146,7 @@ fn count_part(part: &Value, count: &impl Fn(&str) -> u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -228,6 +229,23 @@ mod tests {
                 .repeat(3_000);
         assert!(text.len() > 3 * LARGEST_PIECE);
         assert_eq!(count_text("gpt-5", &text), vocabulary("gpt-5").count_ordinary(&text) as u64);
+    }
+
+    proptest! {
+        /// Tokens of any text, however it is written, and of all that is around it.
+        #[test]
+        fn a_request_has_no_more_tokens_than_bytes(texts in proptest::collection::vec("\\PC{0,40}|[\u{0}-\u{7f}]{0,40}|[🙂中é]{0,20}", 1..6)) {
+            let messages: Vec<Value> = texts
+                .iter()
+                .map(|text| json!({"role": "user", "content": [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": "u"}}]}))
+                .collect();
+            let mut request = request(messages);
+            request.set("model", "m".into());
+            let bound = bound(&request, request.to_json().len());
+            for model in ["gpt-5", "gpt-4", "no-such-model"] {
+                prop_assert!(count_input(model, &request) <= bound);
+            }
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub fn most(rates: &Rates, request: &ChatRequest, input_tokens: u64, output_toke
         rates.cached_input,
         rates.cache_write,
         may_be(rates.cache_write_1h, "ttl"),
-        may_be(rates.input_audio, "input_audio"),
+        may_be(rates.input_audio.max(rates.cached_input_audio), "input_audio"),
     ];
     let output = rates.output.max(rates.output_audio.filter(|_| body.contains_key("audio")));
     let output = match output {
@@ -166,6 +166,7 @@ fn is_impossible(usage: &Usage) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -241,7 +242,33 @@ mod tests {
         )
     }
 
+    fn any_rates() -> impl Strategy<Value = Rates> {
+        let rate = || proptest::option::of((0..20_000_u64).prop_map(Rate::from_picos));
+        ((0..20_000_u64), proptest::collection::vec(rate(), 7)).prop_map(|(input, others)| {
+            let mut rates = Rates { input: Rate::from_picos(input), ..Rates::default() };
+            rates.others_mut().into_iter().zip(others).for_each(|(rate, other)| *rate = other);
+            rates
+        })
+    }
+
+    /// Asks for whatever there is a rate of its own for.
+    fn demanding() -> ChatRequest {
+        let sound = json!([{"type": "input_audio", "input_audio": {}, "cache_control": {"ttl": "1h"}}]);
+        let mut request = ChatRequest::from_parts(sound.as_array().unwrap().clone());
+        request.set("audio", json!({"voice": "alloy"}));
+        request
+    }
+
     proptest! {
+        #[test]
+        fn nothing_costs_more_than_the_most(rates in any_rates(), usage in any_usage()) {
+            let most = most(&rates, &demanding(), usage.input_tokens, usage.output_tokens);
+            match picos(&rates, &usage) {
+                Some(picos) => prop_assert!(most.unwrap() >= picos),
+                None => prop_assert!(most.is_none() || rates.output_audio.is_some()),
+            }
+        }
+
         #[test]
         fn every_token_is_in_one_part(usage in any_usage()) {
             let parts = parts(&rates(1, 2, 3), &usage).unwrap();
