@@ -40,8 +40,8 @@ pub(super) struct Held {
 /// What an attempt may cost.
 struct Estimate {
     ask: Ask,
-    /// Whether its tokens were counted.
-    counted: bool,
+    /// Its input tokens, if they were counted.
+    counted: Option<u64>,
 }
 
 impl Run {
@@ -57,24 +57,25 @@ impl Run {
         let (mut turn, mut waits) = (None, Waits { since: Instant::now(), told: false });
         loop {
             match store.reserve(self.hold_request(&estimate)).await {
-                Ok(Reserved::Free) => break,
+                Ok(Reserved::Free) => return Ok(()),
                 Ok(Reserved::Held(amount)) => {
                     self.holds.push(Held { attempt: self.attempts.len(), amount });
+                    self.covered = true;
                     self.limit_output(amount);
-                    break;
+                    return Ok(());
                 }
-                Ok(Reserved::Not(obstacle)) if !estimate.counted && obstacle.verdict != Verdict::Unpriced => {
-                    estimate = self.estimate(self.count_input().await);
+                Ok(Reserved::Not(obstacle)) if may_need_less(&obstacle, &estimate) => {
+                    estimate = self.estimate(Some(self.count_input().await));
                 }
                 Ok(Reserved::Not(obstacle)) if self.may_wait(&obstacle) => {
                     self.wait_for(store, *obstacle, &mut turn, &mut waits).await?;
+                    // Prices depend on the time.
+                    estimate = self.estimate(estimate.counted);
                 }
                 Ok(Reserved::Not(obstacle)) => return Err(self.refused(&obstacle)),
                 Err(error) => return Err(self.give_up(error)),
             }
         }
-        self.covered = true;
-        Ok(())
     }
 
     fn hold_request(&self, estimate: &Estimate) -> HoldRequest {
@@ -90,7 +91,7 @@ impl Run {
                 tags: self.context.tags.iter().cloned().collect(),
             },
             ask: estimate.ask,
-            closely: estimate.counted,
+            closely: estimate.counted.is_some(),
         }
     }
 
@@ -108,7 +109,7 @@ impl Run {
             Some(picos) => Ask::AtMost(Money::from_picos_up(picos)),
             None => Ask::Unpriced { allowed: self.context.allow_unpriced },
         };
-        Estimate { ask, counted: counted.is_some() }
+        Estimate { ask, counted }
     }
 
     /// The request's own limit on output tokens, else the usual one, as far as the model goes.
@@ -137,12 +138,12 @@ impl Run {
     }
 
     /// Counts the input, off the thread that the other calls run on. By its bytes if that fails.
-    async fn count_input(&self) -> Option<u64> {
+    async fn count_input(&self) -> u64 {
         let (model, outgoing) = (self.plan.target.model.clone(), self.outgoing());
         let (request, bytes) = (outgoing.request.clone(), outgoing.body.len());
         let bound = tokens::bound(&request, bytes);
         let count = move || tokens::at_most(model.as_str(), &request).min(bound);
-        Some(tokio::task::spawn_blocking(count).await.unwrap_or(bound))
+        tokio::task::spawn_blocking(count).await.unwrap_or(bound)
     }
 
     fn may_wait(&self, obstacle: &Obstacle) -> bool {
@@ -225,6 +226,11 @@ impl Run {
     fn held_for(&self, attempt: usize) -> Option<Money> {
         self.holds.iter().rev().find(|held| held.attempt <= attempt).map(|held| held.amount)
     }
+}
+
+/// Whether it may fit once its tokens are counted.
+fn may_need_less(obstacle: &Obstacle, estimate: &Estimate) -> bool {
+    estimate.counted.is_none() && obstacle.verdict != Verdict::Unpriced
 }
 
 /// How long money is waited for, and whether that was said.
