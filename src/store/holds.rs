@@ -60,9 +60,9 @@ pub enum Reserved {
 #[derive(Debug)]
 pub(super) struct Lease {
     id: i64,
-    /// What it does.
-    command: &'static str,
-    /// When it was last renewed; not at all if the process is not known to the store yet.
+    /// What it does; nothing if it has not asked for money yet.
+    command: Option<&'static str>,
+    /// When it was last renewed, if that is certain.
     renewed: Option<i64>,
     /// The calls that money is held for.
     calls: HashSet<CallId>,
@@ -71,7 +71,9 @@ pub(super) struct Lease {
 
 impl Default for Lease {
     fn default() -> Self {
-        Self { id: fastrand::i64(1..), command: "", renewed: None, calls: HashSet::new(), uptime }
+        // Numbers of processes come again, and what is random may not be of two that start at once.
+        let id = i64::from(std::process::id()) << 31 | i64::from(fastrand::u32(..1 << 31));
+        Self { id, command: None, renewed: None, calls: HashSet::new(), uptime }
     }
 }
 
@@ -84,7 +86,7 @@ pub(super) fn uptime() -> i64 {
 impl Lease {
     /// Whether the store knows of this process.
     pub(super) fn is_known(&self) -> bool {
-        self.renewed.is_some()
+        self.command.is_some()
     }
 
     /// Whether there is anything to lose.
@@ -99,16 +101,12 @@ impl Lease {
 
     /// A heartbeat, if the last one is long ago. The process may have been taken for dead, and come back.
     pub(super) fn renew(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.is_known() { self.beat(connection) } else { Ok(()) }
-    }
-
-    fn beat(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        const BEAT_NOW: &str =
+        const RENEW: &str =
             "INSERT INTO owners VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET heartbeat = ?4";
         let now = (self.uptime)();
-        if self.renewed.is_none_or(|last| now - last >= i64::from(BEAT)) {
-            let mut beat = connection.prepare_cached(BEAT_NOW)?;
-            beat.execute(params![self.id, std::process::id(), self.command, now])?;
+        let due = self.renewed.is_none_or(|last| now - last >= i64::from(BEAT));
+        if let Some(command) = self.command.filter(|_| due) {
+            connection.prepare_cached(RENEW)?.execute(params![self.id, std::process::id(), command, now])?;
             self.renewed = Some(now);
         }
         Ok(())
@@ -116,7 +114,7 @@ impl Lease {
 
     /// Takes leave. What is still held then is lost: nobody will settle it.
     pub(super) fn end(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.renewed.take().is_some() { sweep_owner(connection, self.id) } else { Ok(()) }
+        if self.command.take().is_some() { sweep_owner(connection, self.id) } else { Ok(()) }
     }
 }
 
@@ -130,8 +128,8 @@ pub(super) fn reserve(
     if budgets.is_empty() {
         return Ok(Reserved::Free);
     }
-    lease.command = request.account.origin.map_or("", Origin::as_str);
-    lease.beat(connection)?;
+    lease.command = Some(request.account.origin.map_or("", Origin::as_str));
+    lease.renew(connection)?;
     sweep(connection, (lease.uptime)(), request.at)?;
     if lease.calls.contains(&request.call) {
         // What is held for an earlier attempt may be on the bill, and will not come back before the call ends: it
