@@ -116,8 +116,14 @@ pub fn run(options: &Options) -> Outcome<()> {
     let bench = Bench { options, upstream, prompts, template, empty };
     let mut turns: Vec<Turn> = Vec::new();
     for turn in 1..=options.runs {
-        let [a, b, c, d, e] = Subject::ALL;
-        turns.push([bench.turn(a)?, bench.turn(b)?, bench.turn(c)?, bench.turn(d)?, bench.turn(e)?]);
+        let [first, second, third, fourth, fifth] = Subject::ALL;
+        turns.push([
+            bench.turn(first)?,
+            bench.turn(second)?,
+            bench.turn(third)?,
+            bench.turn(fourth)?,
+            bench.turn(fifth)?,
+        ]);
         if let Some(runs) = turns.last() {
             progress(turn, runs);
         }

@@ -206,20 +206,17 @@ pub(super) fn settle(
     (call, at, account): (CallId, DateTime<Utc>, &Account),
     settlement: &Settlement,
 ) -> rusqlite::Result<Vec<Warning>> {
-    // Not `DELETE … RETURNING`: SQLite makes a table for that, with half a megabyte of memory of its own.
-    const HELD: &str = "SELECT budget, period, nanos, owner IS NULL FROM holds WHERE call = ?1";
-    const TAKE: &str = "DELETE FROM holds WHERE call = ?1";
+    const HELD: &str =
+        "SELECT call, attempt, budget, period, nanos, owner IS NULL FROM holds WHERE call = ?1";
+    const TAKE: &str = "DELETE FROM holds WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
     let mut standings = Standings::new(connection);
     // What there is of this process's own, swept or not, is in the set.
     if lease.calls.remove(&call) {
-        let mut held = connection.prepare_cached(HELD)?;
-        let mut held = held.query([call.0.as_bytes()])?;
-        while let Some(row) = held.next()? {
-            let standing = standings.of(BudgetId(row.get(0)?), row.get(1)?)?;
-            let (amount, swept) = (Money::from_nanos(row.get(2)?), row.get(3)?);
-            if swept { standing.unsweep(amount) } else { standing.release(amount) }
+        for row in rows(connection, HELD, call.0.as_bytes())? {
+            let give_back = if row.swept { Standing::unsweep } else { Standing::release };
+            give_back(standings.of(row.budget, row.period)?, row.amount);
+            row.change(connection, TAKE)?;
         }
-        connection.prepare_cached(TAKE)?.execute([call.0.as_bytes()])?;
     }
     let mut warnings = Vec::new();
     for budget in covering(connection, account)? {
@@ -249,33 +246,60 @@ fn sweep(connection: &Connection, uptime: i64, now: DateTime<Utc>) -> rusqlite::
 }
 
 fn sweep_owner(connection: &Connection, owner: i64) -> rusqlite::Result<()> {
-    const HELD: &str = "SELECT budget, period, nanos FROM holds WHERE owner = ?1";
-    const SWEEP: &str = "UPDATE holds SET owner = NULL WHERE owner = ?1";
-    sweep_held(connection, (HELD, SWEEP), &owner)?;
+    const HELD: &str = "SELECT call, attempt, budget, period, nanos, FALSE FROM holds WHERE owner = ?1";
+    sweep_held(connection, HELD, &owner)?;
     connection.execute("DELETE FROM owners WHERE id = ?1", [owner]).map(drop)
 }
 
 /// Takes what is held for a call so far to have been spent, until it is settled.
 fn sweep_call(connection: &Connection, call: CallId) -> rusqlite::Result<()> {
-    const HELD: &str = "SELECT budget, period, nanos FROM holds WHERE call = ?1 AND owner IS NOT NULL";
-    const SWEEP: &str = "UPDATE holds SET owner = NULL WHERE call = ?1";
-    sweep_held(connection, (HELD, SWEEP), call.0.as_bytes())
+    const HELD: &str = "SELECT call, attempt, budget, period, nanos, FALSE FROM holds
+        WHERE call = ?1 AND owner IS NOT NULL";
+    sweep_held(connection, HELD, call.0.as_bytes())
 }
 
-fn sweep_held(
-    connection: &Connection,
-    (held, sweep): (&str, &str),
-    whose: &impl ToSql,
-) -> rusqlite::Result<()> {
+fn sweep_held(connection: &Connection, held: &str, whose: &impl ToSql) -> rusqlite::Result<()> {
+    const SWEEP: &str = "UPDATE holds SET owner = NULL WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
     let mut standings = Standings::new(connection);
-    let mut held = connection.prepare_cached(held)?;
-    let mut held = held.query([whose])?;
-    while let Some(row) = held.next()? {
-        let standing = standings.of(BudgetId(row.get(0)?), row.get(1)?)?;
-        standing.sweep(Money::from_nanos(row.get(2)?));
+    for row in rows(connection, held, whose)? {
+        standings.of(row.budget, row.period)?.sweep(row.amount);
+        row.change(connection, SWEEP)?;
     }
-    connection.prepare_cached(sweep)?.execute([whose])?;
     standings.save()
+}
+
+/// A row of holds.
+struct HeldRow {
+    call: CallId,
+    attempt: u32,
+    budget: BudgetId,
+    period: i64,
+    amount: Money,
+    swept: bool,
+}
+
+impl HeldRow {
+    /// Changes this row alone. A statement that changes several, or returns them, has SQLite make a table for
+    /// them, with hundreds of kilobytes of memory of its own.
+    fn change(&self, connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+        let key = params![self.call.0.as_bytes(), self.attempt, self.budget.0];
+        connection.prepare_cached(statement)?.execute(key).map(drop)
+    }
+}
+
+fn rows(connection: &Connection, query: &str, whose: &impl ToSql) -> rusqlite::Result<Vec<HeldRow>> {
+    let mut query = connection.prepare_cached(query)?;
+    let rows = query.query_map([whose], |row| {
+        Ok(HeldRow {
+            call: row.get(0)?,
+            attempt: row.get(1)?,
+            budget: BudgetId(row.get(2)?),
+            period: row.get(3)?,
+            amount: Money::from_nanos(row.get(4)?),
+            swept: row.get(5)?,
+        })
+    })?;
+    rows.collect()
 }
 
 /// Who holds money of a budget in a period; and what of it is held by processes that are dead.
