@@ -1,6 +1,6 @@
-//! The benchmark of the whole program: how long it takes to start, and what a request
-//! costs the client when 20,000 short ones go out 64 at a time, beside a bare HTTP loop
-//! that keeps no record. Everything is measured from outside, on whole processes, because
+//! The benchmark of the whole program: how long it takes to start, what a single call takes,
+//! and what a request costs the client when 20,000 short ones go out 64 at a time, beside a
+//! bare HTTP loop that keeps no record; both with and without budgets. Everything is measured from outside, on whole processes, because
 //! that is what a shell script pays for. `benches/README.md` says what each figure is.
 //!
 //! The one executable plays four parts, told apart by its first argument: the harness
@@ -16,6 +16,10 @@
 
 #[path = "spine/bare.rs"]
 mod bare;
+#[path = "spine/budgets.rs"]
+mod budgets;
+#[path = "spine/chat.rs"]
+mod chat;
 #[path = "spine/load.rs"]
 mod load;
 #[path = "spine/machine.rs"]
@@ -69,5 +73,6 @@ fn harness(args: &[&str]) -> Outcome<()> {
     };
     machine::print()?;
     startup::run(&options)?;
+    chat::run(&options)?;
     load::run(&options)
 }

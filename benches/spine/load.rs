@@ -1,8 +1,8 @@
 //! The load figure: what a request costs the client when many short ones go out at once.
-//! Three subjects send the same prompts to the same upstream, one after another, again and
+//! Some subjects send the same prompts to the same upstream, one after another, again and
 //! again (A B C A B C …), so that a slow spell of the machine falls on all of them and a
-//! ratio compares neighbours: the program as it is, a bare loop on the same HTTP library,
-//! and the program told to record nothing.
+//! ratio compares neighbours: the program as it is, under one and under three budgets, a bare
+//! loop on the same HTTP library, and the program told to record nothing.
 
 use std::env;
 use std::fs;
@@ -14,10 +14,7 @@ use crate::options::Options;
 use crate::report::{Spread, row, table};
 use crate::room::{Room, Store};
 use crate::upstream::{Count, Upstream};
-use crate::{LLMOPS, Outcome};
-
-/// The model asked for; it only has to be one that has a price.
-const MODEL: &str = "gpt-5.4-nano";
+use crate::{LLMOPS, Outcome, budgets};
 
 /// Words to make prompts of.
 const WORDS: [&str; 16] = [
@@ -30,6 +27,10 @@ const WORDS: [&str; 16] = [
 enum Subject {
     /// `llmops batch`, each call in the store.
     Recorded,
+    /// The same under one budget that covers it.
+    Budget,
+    /// The same under three.
+    Budgets,
     /// The loop of [`crate::bare`].
     Bare,
     /// `llmops batch --no-log`.
@@ -38,17 +39,34 @@ enum Subject {
 
 impl Subject {
     /// In the order in which they take turns.
-    const ALL: [Self; 3] = [Self::Recorded, Self::Bare, Self::Unrecorded];
+    const ALL: [Self; SUBJECTS] = [Self::Recorded, Self::Budget, Self::Budgets, Self::Bare, Self::Unrecorded];
 
     /// The name for the report.
     fn name(self) -> &'static str {
         match self {
             Self::Recorded => "llmops batch",
+            Self::Budget => "llmops batch, 1 budget",
+            Self::Budgets => "llmops batch, 3 budgets",
             Self::Bare => "bare loop",
             Self::Unrecorded => "llmops batch --no-log",
         }
     }
+
+    /// How many budgets its calls are under.
+    fn budgets(self) -> usize {
+        match self {
+            Self::Budget => 1,
+            Self::Budgets => 3,
+            Self::Recorded | Self::Bare | Self::Unrecorded => 0,
+        }
+    }
 }
+
+/// How many there are.
+const SUBJECTS: usize = 5;
+
+/// One run of each.
+type Turn = [Run; SUBJECTS];
 
 /// One run of one subject.
 struct Run {
@@ -96,16 +114,23 @@ pub fn run(options: &Options) -> Outcome<()> {
     let prompts = utf8(&file)?;
     let empty = empty_store()?;
     let bench = Bench { options, upstream, prompts, template, empty };
-    let mut turns: Vec<[Run; 3]> = Vec::new();
+    let mut turns: Vec<Turn> = Vec::new();
     for turn in 1..=options.runs {
-        let [a, b, c] = Subject::ALL;
-        turns.push([bench.turn(a)?, bench.turn(b)?, bench.turn(c)?]);
+        let [first, second, third, fourth, fifth] = Subject::ALL;
+        turns.push([
+            bench.turn(first)?,
+            bench.turn(second)?,
+            bench.turn(third)?,
+            bench.turn(fourth)?,
+            bench.turn(fifth)?,
+        ]);
         if let Some(runs) = turns.last() {
             progress(turn, runs);
         }
     }
     print_figures(&bench, &turns);
     print_ratios(&turns);
+    print_added(&turns);
     Ok(())
 }
 
@@ -114,6 +139,7 @@ impl Bench<'_> {
     fn turn(&self, subject: Subject) -> Outcome<Run> {
         let url = self.upstream.base_url();
         let room = Room::facing(&url)?;
+        budgets::set(&room, subject.budgets())?;
         let output = room.file("out.jsonl");
         let before = self.upstream.count()?;
         let jobs = self.options.jobs.to_string();
@@ -125,7 +151,9 @@ impl Bench<'_> {
         };
         let count = self.upstream.count()?.since(&before);
         let run = Run { cost, count, store: room.store()? };
-        self.check(subject, &run, &output).map_err(|problem| format!("{}: {problem}", subject.name()))?;
+        let checked =
+            self.check(subject, &run, &output).and_then(|()| budgets::check(&room, subject.budgets()));
+        checked.map_err(|problem| format!("{}: {problem}", subject.name()))?;
         Ok(run)
     }
 
@@ -147,7 +175,9 @@ impl Bench<'_> {
         }
         let growth = run.store.growth(&self.empty);
         let kept = match subject {
-            Subject::Recorded => growth.values().any(|rows| *rows == wanted),
+            Subject::Recorded | Subject::Budget | Subject::Budgets => {
+                growth.values().any(|rows| *rows == wanted)
+            }
             Subject::Bare | Subject::Unrecorded => growth.values().all(|rows| *rows < wanted),
         };
         if !kept {
@@ -159,7 +189,7 @@ impl Bench<'_> {
 
 /// The command line of the program.
 fn batch<'a>(subject: Subject, prompts: &'a str, jobs: &'a str, output: &'a str) -> Vec<&'a str> {
-    let mut command = vec![LLMOPS, "batch", prompts, "-m", MODEL, "-j", jobs, "-o", output, "-q"];
+    let mut command = vec![LLMOPS, "batch", prompts, "-m", budgets::MODEL, "-j", jobs, "-o", output, "-q"];
     if subject == Subject::Unrecorded {
         command.push("--no-log");
     }
@@ -207,13 +237,13 @@ fn utf8(path: &Path) -> Outcome<&str> {
 }
 
 /// One line on standard error per turn, as a turn takes a while.
-fn progress(turn: u32, runs: &[Run; 3]) {
+fn progress(turn: u32, runs: &Turn) {
     let seconds = runs.each_ref().map(|run| format!("{:.2} s", run.cost.wall.as_secs_f64()));
     eprintln!("  turn {turn}: {}", seconds.join(", "));
 }
 
 /// The figures of each subject.
-fn print_figures(bench: &Bench<'_>, turns: &[[Run; 3]]) {
+fn print_figures(bench: &Bench<'_>, turns: &[Turn]) {
     let Options { requests, jobs, runs, .. } = bench.options;
     let heading = ["", "requests/s", "CPU µs/request", "peak RSS MiB", "connections", "upstream CPU %"];
     let mut rows = vec![row(heading)];
@@ -233,17 +263,18 @@ fn print_figures(bench: &Bench<'_>, turns: &[[Run; 3]]) {
     let title =
         format!("{requests} requests, {jobs} in flight, {runs} runs of each, in turn (min / median / max)");
     table(&title, &rows);
-    if let Some([recorded, bare, unrecorded]) = turns.last() {
+    if let Some(runs) = turns.last() {
         let mean = |run: &Run| f64::from(run.count.bytes) / f64::from(run.count.requests);
-        let bodies = [recorded, bare, unrecorded].map(|run| format!("{:.1}", mean(run)));
+        let bodies = runs.each_ref().map(|run| format!("{:.1}", mean(run)));
         println!("  bytes of a request body, mean: {}", bodies.join(" / "));
-        println!("  store after a run: {} KiB", recorded.store.bytes / 1024);
+        let stores = runs.each_ref().map(|run| (run.store.bytes / 1024).to_string());
+        println!("  KiB of the store after a run: {}", stores.join(" / "));
     }
 }
 
 /// The ratios between neighbours, turn by turn, and their spread.
-fn print_ratios(turns: &[[Run; 3]]) {
-    let pairs = [("recorded : bare", 0, 1), ("no-log : bare", 2, 1), ("recorded : no-log", 0, 2)];
+fn print_ratios(turns: &[Turn]) {
+    let pairs = [("recorded : bare", 0, 3), ("no-log : bare", 4, 3), ("recorded : no-log", 0, 4)];
     let mut rows = vec![row(["", "requests/s", "CPU per request", "peak RSS"])];
     for (name, over, under) in pairs {
         let of = |figure: &dyn Fn(&Run) -> f64| {
@@ -253,4 +284,16 @@ fn print_ratios(turns: &[[Run; 3]]) {
         rows.push(vec![name.to_owned(), of(&Run::rate), of(&Run::cpu_us), of(&|run| run.cost.peak_mib())]);
     }
     table("ratios, pair by pair (min / median / max)", &rows);
+}
+
+/// What each turn's requests cost under budgets beyond those under none.
+fn print_added(turns: &[Turn]) {
+    let mut rows = vec![row(["", "CPU µs/request", "wall µs/request"])];
+    for (at, subject) in Subject::ALL.iter().enumerate().filter(|(_, subject)| subject.budgets() > 0) {
+        let of = |figure: &dyn Fn(&Run) -> f64| {
+            Spread::of(turns.iter().map(|turn| figure(&turn[at]) - figure(&turn[0]))).cell(1)
+        };
+        rows.push(vec![subject.name().to_owned(), of(&Run::cpu_us), of(&|run| 1e6 / run.rate())]);
+    }
+    table("added by budgets, turn by turn (min / median / max)", &rows);
 }

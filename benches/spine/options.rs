@@ -11,7 +11,8 @@ cargo bench --bench spine -- [OPTIONS]
   --requests N  prompts per run               [20000]
   --jobs N      requests in flight            [64]
   --runs N      runs of each subject          [5]
-  --starts N    runs of each start-up figure  [30]";
+  --starts N    runs of each start-up figure  [30]
+  --chats N     runs of each single call      [200]";
 
 /// How much to measure.
 pub struct Options {
@@ -23,15 +24,17 @@ pub struct Options {
     pub runs: u32,
     /// How often each start-up command runs.
     pub starts: u32,
+    /// How often each single call runs.
+    pub chats: u32,
 }
 
 impl Options {
     /// Reads the arguments; `None` when only the usage was asked for.
     pub fn parse(args: &[&str]) -> Outcome<Option<Self>> {
         let mut options = if args.contains(&"--bench") {
-            Self { requests: 20_000, jobs: 64, runs: 5, starts: 30 }
+            Self { requests: 20_000, jobs: 64, runs: 5, starts: 30, chats: 200 }
         } else {
-            Self { requests: 200, jobs: 8, runs: 1, starts: 2 }
+            Self { requests: 200, jobs: 8, runs: 1, starts: 2, chats: 2 }
         };
         let mut words = args.iter().copied();
         while let Some(word) = words.next() {
@@ -42,6 +45,7 @@ impl Options {
                 "--jobs" => &mut options.jobs,
                 "--runs" => &mut options.runs,
                 "--starts" => &mut options.starts,
+                "--chats" => &mut options.chats,
                 other => return Err(format!("unknown argument `{other}`\n\n{USAGE}").into()),
             };
             let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;

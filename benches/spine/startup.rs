@@ -12,27 +12,43 @@ use crate::report::{Spread, row, table};
 use crate::room::Room;
 use crate::{LLMOPS, Outcome};
 
-/// Measures the commands in turn, so that a slow spell of the machine falls on all of them.
+/// A name for the report, where it runs, and the command.
+pub type Subject<'a> = (&'a str, &'a Room, &'a [&'a str]);
+
+/// Measures the commands and prints the table.
 pub fn run(options: &Options) -> Outcome<()> {
     let room = Room::new()?;
-    let subjects: [(&str, &[&str]); 3] = [
-        ("llmops --version", &[LLMOPS, "--version"]),
-        ("llmops cost", &[LLMOPS, "cost"]),
-        ("true (floor)", &["true"]),
+    let subjects: [Subject<'_>; 3] = [
+        ("llmops --version", &room, &[LLMOPS, "--version"]),
+        ("llmops cost", &room, &[LLMOPS, "cost"]),
+        ("true (floor)", &room, &["true"]),
     ];
-    let mut costs: [Vec<Cost>; 3] = Default::default();
-    for (_, command) in subjects {
-        measure(&room, command)?;
-    }
-    for _ in 0..options.starts {
-        for ((_, command), costs) in subjects.iter().zip(&mut costs) {
-            costs.push(measure(&room, command)?);
+    let costs = take_turns(&subjects, options.starts)?;
+    figures(&format!("start-up, {} runs", options.starts), &subjects, &costs);
+    Ok(())
+}
+
+/// Measures commands in turn, so that a slow spell of the machine falls on all of them. The first turn is a
+/// warm-up, and not counted.
+pub fn take_turns(subjects: &[Subject<'_>], runs: u32) -> Outcome<Vec<Vec<Cost>>> {
+    let mut costs: Vec<Vec<Cost>> = subjects.iter().map(|_| Vec::new()).collect();
+    for turn in 0..=runs {
+        for ((_, room, command), costs) in subjects.iter().zip(&mut costs) {
+            let cost = measure(room, command)?;
+            if turn > 0 {
+                costs.push(cost);
+            }
         }
     }
+    Ok(costs)
+}
+
+/// Prints what the commands cost, and the instructions of one more run of each.
+pub fn figures(heading: &str, subjects: &[Subject<'_>], costs: &[Vec<Cost>]) {
     let counter = Counter::find();
     let mut rows = vec![row(["", "wall ms", "CPU ms", "peak RSS MiB", "instructions (M)"])];
-    for ((name, command), costs) in subjects.iter().zip(&costs) {
-        let instructions = counter.and_then(|counter| counter.count(&room, command));
+    for ((name, room, command), costs) in subjects.iter().zip(costs) {
+        let instructions = counter.and_then(|counter| counter.count(room, command));
         rows.push(vec![
             (*name).to_owned(),
             Spread::of(costs.iter().map(|cost| cost.wall.as_secs_f64() * 1e3)).cell(2),
@@ -42,9 +58,7 @@ pub fn run(options: &Options) -> Outcome<()> {
         ]);
     }
     let by = counter.map_or("neither perf nor valgrind counts here", Counter::name);
-    let title = format!("start-up, {} runs (min / median / max; instructions: {by})", options.starts);
-    table(&title, &rows);
-    Ok(())
+    table(&format!("{heading} (min / median / max; instructions: {by})"), &rows);
 }
 
 /// A tool that counts the instructions of a process in user space, which says what a change

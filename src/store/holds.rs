@@ -134,7 +134,7 @@ pub(super) fn reserve(
     if lease.calls.contains(&request.call) {
         // What is held for an earlier attempt may be on the bill, and will not come back before the call ends: it
         // is not to be waited for.
-        take_for_spent(connection, "call = ?1 AND owner IS NOT NULL", request.call.0.as_bytes())?;
+        sweep_call(connection, request.call)?;
     }
     let mut standings = Standings::new(connection);
     let mut worst: Option<(Verdict, &Budget, Standing)> = None;
@@ -194,16 +194,16 @@ pub(super) fn settle(
     (call, at, account): (CallId, DateTime<Utc>, &Account),
     settlement: &Settlement,
 ) -> rusqlite::Result<Vec<Warning>> {
-    const TAKE: &str = "DELETE FROM holds WHERE call = ?1 RETURNING budget, period, nanos, owner IS NULL";
+    const HELD: &str =
+        "SELECT call, attempt, budget, period, nanos, owner IS NULL FROM holds WHERE call = ?1";
+    const TAKE: &str = "DELETE FROM holds WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
     let mut standings = Standings::new(connection);
     // What there is of this process's own, swept or not, is in the set.
     if lease.calls.remove(&call) {
-        let mut take = connection.prepare_cached(TAKE)?;
-        let mut taken = take.query([call.0.as_bytes()])?;
-        while let Some(row) = taken.next()? {
-            let standing = standings.of(BudgetId(row.get(0)?), row.get(1)?)?;
-            let (amount, swept) = (Money::from_nanos(row.get(2)?), row.get(3)?);
-            if swept { standing.unsweep(amount) } else { standing.release(amount) }
+        for row in rows(connection, HELD, call.0.as_bytes())? {
+            let give_back = if row.swept { Standing::unsweep } else { Standing::release };
+            give_back(standings.of(row.budget, row.period)?, row.amount);
+            row.change(connection, TAKE)?;
         }
     }
     let mut warnings = Vec::new();
@@ -234,21 +234,60 @@ fn sweep(connection: &Connection, uptime: i64, now: DateTime<Utc>) -> rusqlite::
 }
 
 fn sweep_owner(connection: &Connection, owner: i64) -> rusqlite::Result<()> {
-    take_for_spent(connection, "owner = ?1", owner)?;
+    const HELD: &str = "SELECT call, attempt, budget, period, nanos, FALSE FROM holds WHERE owner = ?1";
+    sweep_held(connection, HELD, &owner)?;
     connection.execute("DELETE FROM owners WHERE id = ?1", [owner]).map(drop)
 }
 
-/// Takes what is held to have been spent, until its call is settled after all.
-fn take_for_spent(connection: &Connection, which: &str, key: impl ToSql) -> rusqlite::Result<()> {
-    let take = format!("UPDATE holds SET owner = NULL WHERE {which} RETURNING budget, period, nanos");
+/// Takes what is held for a call so far to have been spent, until it is settled.
+fn sweep_call(connection: &Connection, call: CallId) -> rusqlite::Result<()> {
+    const HELD: &str = "SELECT call, attempt, budget, period, nanos, FALSE FROM holds
+        WHERE call = ?1 AND owner IS NOT NULL";
+    sweep_held(connection, HELD, call.0.as_bytes())
+}
+
+fn sweep_held(connection: &Connection, held: &str, whose: &impl ToSql) -> rusqlite::Result<()> {
+    const SWEEP: &str = "UPDATE holds SET owner = NULL WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
     let mut standings = Standings::new(connection);
-    let mut take = connection.prepare_cached(&take)?;
-    let mut taken = take.query([key])?;
-    while let Some(row) = taken.next()? {
-        let standing = standings.of(BudgetId(row.get(0)?), row.get(1)?)?;
-        standing.sweep(Money::from_nanos(row.get(2)?));
+    for row in rows(connection, held, whose)? {
+        standings.of(row.budget, row.period)?.sweep(row.amount);
+        row.change(connection, SWEEP)?;
     }
     standings.save()
+}
+
+/// A row of holds.
+struct HeldRow {
+    call: CallId,
+    attempt: u32,
+    budget: BudgetId,
+    period: i64,
+    amount: Money,
+    swept: bool,
+}
+
+impl HeldRow {
+    /// Changes this row alone. A statement that changes several, or returns them, has SQLite make a table for
+    /// them, with hundreds of kilobytes of memory of its own.
+    fn change(&self, connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+        let key = params![self.call.0.as_bytes(), self.attempt, self.budget.0];
+        connection.prepare_cached(statement)?.execute(key).map(drop)
+    }
+}
+
+fn rows(connection: &Connection, query: &str, whose: &impl ToSql) -> rusqlite::Result<Vec<HeldRow>> {
+    let mut query = connection.prepare_cached(query)?;
+    let rows = query.query_map([whose], |row| {
+        Ok(HeldRow {
+            call: row.get(0)?,
+            attempt: row.get(1)?,
+            budget: BudgetId(row.get(2)?),
+            period: row.get(3)?,
+            amount: Money::from_nanos(row.get(4)?),
+            swept: row.get(5)?,
+        })
+    })?;
+    rows.collect()
 }
 
 /// Who holds money of a budget in a period; and what of it is held by processes that are dead.
@@ -281,19 +320,16 @@ pub(super) fn rebook(
     budget: &Budget,
     standings: &mut Standings<'_>,
 ) -> rusqlite::Result<()> {
-    const HOLDS: &str = "SELECT call, attempt, nanos, owner IS NULL FROM holds WHERE budget = ?1";
+    const HELD: &str =
+        "SELECT call, attempt, budget, period, nanos, owner IS NULL FROM holds WHERE budget = ?1";
     const MOVE: &str = "UPDATE holds SET period = ?4 WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
-    let mut holds = connection.prepare(HOLDS)?;
-    let holds = holds.query_map([budget.id.0], |row| {
-        Ok((row.get::<_, CallId>(0)?, row.get::<_, u32>(1)?, row.get(2).map(Money::from_nanos)?, row.get(3)?))
-    })?;
-    for (call, attempt, amount, swept) in holds.collect::<rusqlite::Result<Vec<_>>>()? {
-        let period = budget.period_at(call.time());
-        connection.execute(MOVE, params![call.0.as_bytes(), attempt, budget.id.0, period])?;
+    for row in rows(connection, HELD, &budget.id.0)? {
+        let period = budget.period_at(row.call.time());
+        connection.execute(MOVE, params![row.call.0.as_bytes(), row.attempt, row.budget.0, period])?;
         let standing = standings.of(budget.id, period)?;
-        standing.hold(amount);
-        if swept {
-            standing.sweep(amount);
+        standing.hold(row.amount);
+        if row.swept {
+            standing.sweep(row.amount);
         }
     }
     Ok(())

@@ -83,8 +83,12 @@ fn every_command_and_option_in_a_document_exists() {
                     names.iter().any(|name| name == path[0]),
                     "{document}: no such command: llmops {line}"
                 );
-                let below = subcommands(&help(&path));
-                path.extend(command.get(1).filter(|next| below.contains(next)).map(String::as_str));
+                for next in &command[1..] {
+                    if !subcommands(&help(&path)).contains(next) {
+                        break;
+                    }
+                    path.push(next);
+                }
             }
             let options = options(&help(&path));
             for option in command.iter().filter(|word| word.starts_with('-') && word.len() > 1) {

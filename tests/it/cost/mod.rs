@@ -4,6 +4,7 @@
 
 mod compare;
 mod groups;
+mod lost;
 mod terminal;
 mod zones;
 
