@@ -95,13 +95,17 @@ impl BudgetEditor {
         self.write(|transaction| {
             let before = find(transaction, &change.scope, change.period)?;
             let budget = write(transaction, change, before.as_ref())?;
+            let terms = |budget: &Budget| (budget.limit, budget.warn);
+            let same = before.as_ref().is_some_and(|before| terms(before) == terms(&budget));
             if before.is_none_or(|before| before.zone != budget.zone) {
                 begin(transaction, &budget, now)?;
             }
             // Another limit is another share of it.
-            let mut standings = Standings::new(transaction);
-            standings.of(budget.id, budget.period_at(now))?.warned = false;
-            standings.save()?;
+            if !same {
+                let mut standings = Standings::new(transaction);
+                standings.of(budget.id, budget.period_at(now))?.warned = false;
+                standings.save()?;
+            }
             state(transaction, budget, now)
         })
     }

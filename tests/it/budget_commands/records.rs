@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{dollar, home, listed, set, spend};
-use crate::support::{TestEnv, assert_run};
+use crate::support::{Reply, TestEnv, Upstream, assert_run, redact};
 
 /// A home with one call and one that was refused.
 fn refused() -> TestEnv {
@@ -42,7 +42,9 @@ fn a_refused_call_is_on_record_and_cost_nothing() {
 fn the_report_of_what_was_spent_shows_the_budgets() {
     let env = refused();
     set(&env, &["3", "--period", "day"]);
-    assert_run!(env.llmops(["cost", "--since", "today"]).run().expect_status(0));
+    let report = env.llmops(["cost"]).run().expect_status(0).stdout;
+    let budgets = report.split_once("\n\nID ").expect("a table of budgets").1;
+    insta::assert_snapshot!(redact(budgets));
     // Not beside a part of it.
     let part = env.llmops(["cost", "--user", "ann"]).run().expect_status(0).stdout;
     assert!(!part.contains("Budget"), "{part}");
@@ -58,23 +60,28 @@ fn what_a_batch_did_not_send_has_no_line() {
     assert_run!(env.llmops(args).run().expect_status(4), squeezed);
     assert_eq!(env.read("out.jsonl").lines().count(), 2);
     let summary: Value = serde_json::from_str(&env.read("sum.json")).unwrap();
-    let figures = ["items", "ok", "failed", "unsent", "not_sent"].map(|field| summary[field].clone());
-    insta::assert_snapshot!(json!(figures));
+    let figures = ["done", "failed", "unsent", "cost_usd"].map(|field| summary[field].clone());
+    assert_eq!(json!(figures), json!([2, 0, 3, 2.0]));
     assert_eq!(listed(&env, &["spent_usd", "held_usd"]), json!([[2.0, 0.0]]));
 }
 
 #[test]
 fn a_batch_that_lacks_money_says_so_whatever_else_failed() {
     let env = home();
+    let upstream = Upstream::start(|request| match request.last_user_text().as_str() {
+        "bad" => Reply::error(400, "bad"),
+        _ => Reply::answer("a"),
+    });
     set(&env, &["1", "--period", "total"]);
-    let lines = [
-        json!({"prompt": "hi", "model": "nobody/knows-it"}),
-        json!({"prompt": "hi"}),
-        json!({"prompt": "hi"}),
-    ];
-    env.write("in.jsonl", lines.map(|line| line.to_string()).join("\n"));
-    let output = env.llmops(["batch", "in.jsonl", "--max-tokens", "1", "-j", "1"]).run().expect_status(4);
-    assert_eq!(output.jsonl().len(), 2, "{output}");
+    let line = |prompt: &str, most: u64| {
+        json!({"messages": [{"role": "user", "content": prompt}], "max_completion_tokens": most}).to_string()
+    };
+    env.write("in.jsonl", [line("bad", 9), line("good", 9), line("dear", 100_000_000)].join("\n"));
+    let run = env.llmops(["batch", "in.jsonl", "-m", "gpt-5.4-nano", "-j", "1"]);
+    let run = run.env("OPENAI_API_KEY", "sk-test").env("OPENAI_BASE_URL", upstream.base_url());
+    let output = run.run().expect_status(4);
+    assert!(output.stderr.contains("1 done, 1 failed, 1 not sent"), "{output}");
+    assert_eq!((output.jsonl().len(), upstream.received().len()), (2, 2), "{output}");
 }
 
 #[test]
@@ -85,10 +92,10 @@ fn new_prices_correct_what_was_spent() {
     set(&env, &["9", "--period", "day", "--user", "bob"]);
     spend(&env, &["--user", "ann"]);
     spend(&env, &[]);
-    env.write_config(&super::CONFIG.replace("output: 1000000", "output: 3000000"));
+    env.write_config(&super::CONFIG.replace("output: 1000000", "output: 500000"));
     let reprice = ["cost", "reprice", "--since", "yesterday"];
     let _ = env.llmops([&reprice[..], &["--dry-run"]].concat()).run().expect_status(0);
     assert_eq!(listed(&env, &["spent_usd"]), json!([[2.0], [1.0], [0.0]]));
     let _ = env.llmops(reprice).run().expect_status(0);
-    assert_eq!(listed(&env, &["spent_usd", "remaining_usd"]), json!([[6.0, 3.0], [3.0, 6.0], [0.0, 9.0]]));
+    assert_eq!(listed(&env, &["spent_usd", "remaining_usd"]), json!([[1.0, 8.0], [0.5, 8.5], [0.0, 9.0]]));
 }

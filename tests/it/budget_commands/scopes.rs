@@ -68,8 +68,9 @@ fn a_call_is_under_every_budget_that_covers_it() {
 fn of_several_that_refuse_the_one_that_lasts_longest_is_named() {
     let env = home();
     for period in ["day", "total", "month"] {
-        set(&env, &["0", "--period", period]);
+        set(&env, &["1", "--period", period]);
     }
+    spend(&env, &[]);
     let refused = dollar(&env, &[]).run().expect_status(4);
     assert!(refused.stderr.contains("budget 2 (total, all calls)"), "{refused}");
     assert!(refused.stderr.contains("; it does not reset"), "{refused}");

@@ -89,9 +89,7 @@ fn nobody_waits_for_what_will_not_come() {
     let never = dollar(&env, &["--user", "ann", "--wait"]).run().expect_status(4);
     assert!(never.stderr.contains("it does not reset") && !never.stderr.contains("waiting"), "{never}");
     // Another one that is spent comes back, but that does not help.
-    set(&env, &["0", "--period", "day"]);
-    set(&env, &["1", "--period", "day"]);
-    spend(&env, &[]);
+    set(&env, &["1", "--period", "month"]);
     let _ = dollar(&env, &["--user", "ann", "--wait"]).run().expect_status(4);
     // Nor does any period have room for what takes more than all of it.
     let large = env.llmops(["chat", "--wait", "--max-tokens", "2", "hi"]).run().expect_status(4);
@@ -114,6 +112,8 @@ fn a_warning_is_spoken_once_a_period() {
     assert_eq!(said(), "");
     let _ = set("8");
     assert_eq!(said(), "warning: 50 % of budget 1 (day, all calls) is spent: $4.00 of $8.00\n");
+    // The same once more is no change.
+    let _ = set("8");
     assert_eq!(said(), "");
     clock.set(&env, MORNING);
     let _ = set("2");

@@ -275,7 +275,7 @@ pub(super) fn describe<'a>(
     let columns = [
         Column::number("ID"),
         Column::text("Budget"),
-        Column::text("Period").extra(4),
+        Column::text("Period"),
         Column::number("Limit"),
         Column::number("Spent"),
         Column::number("Held").extra(2),
