@@ -196,7 +196,8 @@ impl fmt::Display for Obstacle {
             write!(f, ", ${held} is held for {calls} of `{command}` (process {pid})")?;
         }
         if let Ask::AtMost(most) = self.ask {
-            write!(f, ", and a call may cost ${most}")?;
+            let more = if most > budget.limit { ", more than the limit" } else { "" };
+            write!(f, ", and a call may cost ${most}{more}")?;
         }
         match resets {
             Some(resets) => write!(f, "; it resets on {}", local(*resets, budget)),

@@ -112,7 +112,7 @@ fn a_budget_is_read_by_programs_too() {
         "holders": [],
     });
     assert_eq!(set(&env, &args), expected);
-    assert_eq!(budgets(&env), [expected.clone()]);
+    assert_eq!(json!(budgets(&env)), json!([expected]));
     let report = env.llmops(["cost", "--format", "json"]).run().expect_status(0).json();
     assert_eq!(report["budgets"], json!([expected]));
     spend(&env, &["--user", "ann", "--tag", "team=red"]);
@@ -204,5 +204,28 @@ fn a_store_that_is_missing_or_newer_is_told() {
     for args in [&[][..], &["check"], &["rm", "1"], &["set", "6"]] {
         let output = missing(args).expect_status(2);
         assert!(output.stderr.starts_with("error: ") && output.stderr.contains("\nhint: "), "{output}");
+    }
+}
+
+#[test]
+fn names_in_budgets_do_nothing_to_the_terminal() {
+    let env = home();
+    let name = "an\u{1b}[31mn\nx";
+    set(&env, &["1", "--user", name, "--warn", "1%", "--period", "month"]);
+    let ask = |more: &[&str]| dollar(&env, &[&["--user", name], more].concat());
+    let warned = ask(&[]).run().expect_status(0);
+    assert!(warned.stderr.starts_with("warning: 1 % of budget 1 (month, user an"), "{warned}");
+    let refused = ask(&[]).run().expect_status(4);
+    let waiting = ask(&["--wait"]).spawn();
+    let line = waiting.wait_for_stderr("waiting:");
+    waiting.signal(crate::support::Signal::INT);
+    let waited = waiting.wait().expect_status(130);
+    assert!(line.contains("is left"), "{waited}");
+    let table = budget(&env, &[]).run().expect_status(0);
+    let report = env.llmops(["cost"]).run().expect_status(0);
+    let removed = budget(&env, &["rm", "1"]).run().expect_status(0);
+    assert_eq!(removed.stdout.lines().count(), 1, "{removed}");
+    for output in [warned, refused, waited, table, report, removed] {
+        assert!(!format!("{}{}", output.stdout, output.stderr).contains('\u{1b}'), "{output}");
     }
 }

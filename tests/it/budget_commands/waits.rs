@@ -93,7 +93,11 @@ fn nobody_waits_for_what_will_not_come() {
     let _ = dollar(&env, &["--user", "ann", "--wait"]).run().expect_status(4);
     // Nor does any period have room for what takes more than all of it.
     let large = env.llmops(["chat", "--wait", "--max-tokens", "2", "hi"]).run().expect_status(4);
-    assert!(large.stderr.contains("a call may cost $2.00") && !large.stderr.contains("waiting"), "{large}");
+    assert!(
+        large.stderr.contains("a call may cost $2.00, more than the limit;")
+            && !large.stderr.contains("waiting"),
+        "{large}"
+    );
     env.write("in.txt", "hi\n");
     let _ = env.llmops(["batch", "in.txt", "--wait", "--max-tokens", "2"]).run().expect_status(4);
 }

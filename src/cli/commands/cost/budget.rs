@@ -17,6 +17,7 @@ use crate::config::zone_meant;
 use crate::domain::budget::{BudgetId, BudgetPeriod, Scope, Share};
 use crate::domain::money::Money;
 use crate::domain::name::Target;
+use crate::domain::text::plain;
 use crate::domain::zone::Zone;
 use crate::ops::budgets::BudgetReport;
 use crate::pipeline::{Clock, RefusedCall};
@@ -242,7 +243,7 @@ fn remove(args: &RmArgs, session: &Session, ui: &Arc<Ui>) -> Result<u8, CliError
     let ids: BTreeSet<i64> = args.ids.iter().copied().collect();
     for id in &ids {
         let removed = editor.remove(BudgetId(*id))?.ok_or(CliError::NoBudget(*id))?;
-        print(&format!("{removed} is no more\n"))?;
+        print(&format!("{} is no more\n", plain(&removed.to_string())))?;
     }
     Ok(exit::DONE)
 }
