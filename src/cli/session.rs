@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{CallArgs, GlobalArgs, LogFormatArg, variables};
-use super::error::CliError;
+use super::error::{CliError, or};
 use super::log;
 use super::ui::Ui;
 use crate::config::{self, Config, Environment, Options, Settings};
@@ -19,7 +19,7 @@ use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
 use crate::domain::zone::Zone;
 use crate::ops::material;
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline, RefusedCall};
-use crate::policy::model::Catalog;
+use crate::policy::model::{Catalog, most_alike};
 use crate::policy::price::{CONFIGURED, ModelPrice, PriceBook};
 use crate::policy::template;
 use crate::provider::{ProviderError, Registry};
@@ -71,8 +71,16 @@ impl Session {
     pub(super) fn provider(&self, name: &str) -> Result<ProviderName, CliError> {
         let known = &self.config.settings.providers;
         let found = known.iter().find(|provider| provider.name.as_str() == name);
-        let unknown = || RefusedCall::Provider(ProviderError::Unknown(name.into()));
-        Ok(found.map(|provider| provider.name.clone()).ok_or_else(unknown)?)
+        let unknown = || {
+            let nearest = most_alike(name, known.iter().map(|provider| provider.name.as_str()));
+            if nearest.is_empty() {
+                return RefusedCall::Provider(ProviderError::Unknown(name.into())).into();
+            }
+            let hint =
+                format!("did you mean {}? If not: add it to `providers` in the config file", or(&nearest));
+            CliError::usage(format!("no provider `{name}`"), hint)
+        };
+        found.map(|provider| provider.name.clone()).ok_or_else(unknown)
     }
 
     /// The configured model, else the default of the first provider that has a key; and why.

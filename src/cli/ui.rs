@@ -136,7 +136,7 @@ impl Ui {
             }
             Notice::Waiting { obstacle } => {
                 if self.is_news(&obstacle.budget.to_string()) {
-                    self.note(&format!("waiting: {obstacle}"));
+                    self.note(&plain(&format!("waiting: {obstacle}")));
                 }
             }
             Notice::Limited { limit } => {
@@ -147,7 +147,7 @@ impl Ui {
                     ));
                 }
             }
-            Notice::Warning(warning) => self.note(&format!("warning: {warning}")),
+            Notice::Warning(warning) => self.note(&plain(&format!("warning: {warning}"))),
             Notice::Unlogged { reason } => {
                 if !self.log_failed.swap(true, Ordering::Relaxed) {
                     self.note(&format!("the log cannot be written: {reason}"));

@@ -112,7 +112,7 @@ fn nearest(name: &str, known: &[&str]) -> Option<String> {
 }
 
 /// The time zone that was probably meant: often its city alone is written.
-fn zone_meant(name: &str) -> Option<String> {
+pub fn zone_meant(name: &str) -> Option<String> {
     let names = Zone::names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let city = |zone: &&str| zone.rsplit('/').next().unwrap_or(zone).to_owned();

@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+pub use decode::zone_meant;
 pub use env::Environment;
 pub use file::{ConfigFile, Review};
 pub use init::{Choice, file_for, preview, without_files};

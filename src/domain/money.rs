@@ -74,7 +74,9 @@ impl Sum for Money {
 
 /// Why a text is not an amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected dollars as a plain decimal such as 50 or 0.25, with at most nine decimals")]
+#[error(
+    "expected dollars as a plain decimal such as 50 or 0.25, with at most nine decimals and below nine billion"
+)]
 pub struct MoneyError;
 
 /// Reads dollars as decimal text, with or without a dollar sign before them.

@@ -28,7 +28,7 @@ pub struct BudgetReport {
     pub remaining_usd: Money,
     /// The share of the limit that is spent, in hundredths; null of nothing.
     pub percent: Option<f64>,
-    /// What was spent beyond the limit, because providers billed more than was asked of them.
+    /// What was spent beyond the limit: it was lowered, or providers billed more than was asked of them.
     pub overrun_usd: Money,
     /// Of what was spent: what was held for requests of which nobody knows whether they are billed.
     pub unknown_usd: Money,

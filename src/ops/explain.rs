@@ -277,7 +277,12 @@ fn notes(attempts: &[Attempt], cost: &Cost, day: NaiveDate) -> Vec<String> {
         ));
     }
     if !attempts.iter().any(|attempt| billed(attempt) != Billed::Nothing) {
-        notes.push("Nothing is on the bill: no attempt came to an answer that is paid for.".to_owned());
+        let sent = if attempts.is_empty() {
+            "nothing was sent"
+        } else {
+            "no attempt came to an answer that is paid for"
+        };
+        notes.push(format!("Nothing is on the bill: {sent}."));
     }
     notes
 }

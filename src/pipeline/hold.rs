@@ -149,7 +149,7 @@ impl Run {
     fn may_wait(&self, obstacle: &Obstacle) -> bool {
         match obstacle.verdict {
             Verdict::Wait => true,
-            Verdict::Refuse => self.context.wait && obstacle.resets.is_some(),
+            Verdict::Refuse => self.context.wait && obstacle.passes(),
             Verdict::Admit | Verdict::Unpriced => false,
         }
     }

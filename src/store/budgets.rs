@@ -95,13 +95,17 @@ impl BudgetEditor {
         self.write(|transaction| {
             let before = find(transaction, &change.scope, change.period)?;
             let budget = write(transaction, change, before.as_ref())?;
+            let terms = |budget: &Budget| (budget.limit, budget.warn);
+            let same = before.as_ref().is_some_and(|before| terms(before) == terms(&budget));
             if before.is_none_or(|before| before.zone != budget.zone) {
                 begin(transaction, &budget, now)?;
             }
             // Another limit is another share of it.
-            let mut standings = Standings::new(transaction);
-            standings.of(budget.id, budget.period_at(now))?.warned = false;
-            standings.save()?;
+            if !same {
+                let mut standings = Standings::new(transaction);
+                standings.of(budget.id, budget.period_at(now))?.warned = false;
+                standings.save()?;
+            }
             state(transaction, budget, now)
         })
     }
@@ -137,15 +141,22 @@ fn write(
     change: &BudgetChange,
     before: Option<&Budget>,
 ) -> rusqlite::Result<Budget> {
-    let write = format!(
-        "INSERT INTO budgets (provider, model, user, tag_key, tag_value, period, zone, limit_nanos, warn_millionths)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-            ON CONFLICT DO UPDATE SET zone = ?7, limit_nanos = ?8, warn_millionths = ?9 RETURNING {COLUMNS}"
-    );
     let [provider, model, user, key, value] = words(&change.scope);
     let zone = change.zone.or(before.map(|before| before.zone)).unwrap_or(change.usual_zone);
     let warn = change.warn.or(before.and_then(|before| before.warn)).map(Share::millionths);
     let (period, zone) = (change.period.as_str(), zone.iana_name().unwrap_or_default());
+    if let Some(before) = before {
+        // An insertion that comes to a change would use up a number.
+        let write = format!(
+            "UPDATE budgets SET zone = ?2, limit_nanos = ?3, warn_millionths = ?4 WHERE id = ?1 RETURNING {COLUMNS}"
+        );
+        let row = params![before.id.0, zone, change.limit.nanos(), warn];
+        return connection.query_row(&write, row, budget_of);
+    }
+    let write = format!(
+        "INSERT INTO budgets (provider, model, user, tag_key, tag_value, period, zone, limit_nanos, warn_millionths)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING {COLUMNS}"
+    );
     let row = params![provider, model, user, key, value, period, zone, change.limit.nanos(), warn];
     connection.query_row(&write, row, budget_of)
 }

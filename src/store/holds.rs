@@ -141,7 +141,8 @@ pub(super) fn reserve(
     for budget in &budgets {
         let standing = *standings.of(budget.id, budget.period_at(request.at))?;
         let verdict = standing.verdict(budget.limit, request.ask);
-        if worst.is_none_or(|(worst, ..)| verdict > worst) {
+        let rank = |verdict: Verdict, budget: &Budget| (verdict, budget.passes_at(request.ask, request.at));
+        if worst.is_none_or(|(worst, of, _)| rank(verdict, budget) > rank(worst, of)) {
             worst = Some((verdict, budget, standing));
         }
     }

@@ -9,6 +9,7 @@
 
 mod architecture;
 mod batch;
+mod budget_commands;
 mod calls;
 mod chat;
 mod config;

@@ -161,6 +161,18 @@ pub struct Obstacle {
     pub holders: Vec<Holder>,
 }
 
+impl Obstacle {
+    /// Whether it passes with the budget's period.
+    pub fn passes(&self) -> bool {
+        passes(&self.budget, self.ask, self.resets).is_some()
+    }
+}
+
+/// When a call that does not fit may: when the budget resets, unless it takes more than the whole limit.
+fn passes(budget: &Budget, ask: Ask, resets: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    resets.filter(|_| !matches!(ask, Ask::AtMost(most) if most > budget.limit))
+}
+
 /// A budget of which a notable share is spent.
 #[derive(Debug, Clone)]
 pub struct Warning {
@@ -184,7 +196,8 @@ impl fmt::Display for Obstacle {
             write!(f, ", ${held} is held for {calls} of `{command}` (process {pid})")?;
         }
         if let Ask::AtMost(most) = self.ask {
-            write!(f, ", and a call may cost ${most}")?;
+            let more = if most > budget.limit { ", more than the limit" } else { "" };
+            write!(f, ", and a call may cost ${most}{more}")?;
         }
         match resets {
             Some(resets) => write!(f, "; it resets on {}", local(*resets, budget)),
@@ -242,6 +255,11 @@ impl Budget {
     /// When the period began that a moment is in.
     pub fn began(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         first_day(self.period, self.day(time)).map(|first| day_start(&self.zone, first))
+    }
+
+    /// When a call that does not fit now may fit, or the end of all times. The latest of all budgets' decides.
+    pub fn passes_at(&self, ask: Ask, time: DateTime<Utc>) -> DateTime<Utc> {
+        passes(self, ask, self.resets(time)).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     /// When the period ends that a moment is in, and there is as much again.

@@ -1,6 +1,7 @@
 //! What the black-box tests stand on: a real upstream to call, a hermetic
 //! environment to call it from, and a text form of what happened.
 
+mod clock;
 mod env;
 mod gate;
 mod output;
@@ -11,6 +12,7 @@ mod terminal;
 mod upstream;
 mod upstream_tests;
 
+pub use clock::ShiftedClock;
 pub use env::TestEnv;
 pub use gate::Gate;
 pub use output::Output;

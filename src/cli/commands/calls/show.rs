@@ -66,7 +66,10 @@ fn describe(ui: &Ui, zone: Zone, detail: CallDetail) -> String {
         .collect();
     let mut text = facts.concat();
     let heading = |name: &str| format!("\n{}\n", ui.style().bold().apply_to(name));
-    text.push_str(&heading("Attempts"));
+    // Of a call that was refused there are none.
+    if !detail.attempt_list.is_empty() {
+        text.push_str(&heading("Attempts"));
+    }
     detail.attempt_list.iter().for_each(|attempt| text.push_str(&printable(&attempt_line(attempt))));
     for message in detail.request["messages"].as_array().map_or(&[][..], Vec::as_slice) {
         let role = message["role"].as_str().unwrap_or("message");

@@ -1,5 +1,6 @@
 //! `llmops cost budget`: limits on what may be spent, and what is left of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -12,9 +13,11 @@ use crate::cli::session::{self, Session};
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{self, Ui, print};
 use crate::cli::{exit, format};
+use crate::config::zone_meant;
 use crate::domain::budget::{BudgetId, BudgetPeriod, Scope, Share};
 use crate::domain::money::Money;
 use crate::domain::name::Target;
+use crate::domain::text::plain;
 use crate::domain::zone::Zone;
 use crate::ops::budgets::BudgetReport;
 use crate::pipeline::{Clock, RefusedCall};
@@ -68,13 +71,13 @@ struct SetArgs {
     #[arg(long, value_name = "PROVIDER")]
     provider: Option<String>,
     /// For calls for this user
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = user)]
     user: Option<String>,
     /// For calls with this label
     #[arg(long, value_name = "K=V", value_parser = key_value)]
     tag: Option<(String, String)>,
     /// Warn once a period when so much is spent: 80%
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     warn: Option<Share>,
     /// Where days begin
     #[arg(
@@ -94,7 +97,7 @@ struct SetArgs {
 #[command(before_long_help = "Examples:\n  llmops cost budget rm 1")]
 struct RmArgs {
     /// The budgets' numbers, as `llmops cost budget` lists them
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required = true, allow_negative_numbers = true, value_parser = number)]
     ids: Vec<i64>,
 }
 
@@ -105,7 +108,7 @@ struct RmArgs {
 #[command(before_long_help = "Examples:\n  llmops cost budget check && llmops chat 'Hello!'")]
 struct CheckArgs {
     /// These budgets only
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", allow_negative_numbers = true, value_parser = number)]
     ids: Vec<i64>,
     #[command(flatten)]
     list: ListArgs,
@@ -135,7 +138,19 @@ impl From<PeriodArg> for BudgetPeriod {
 }
 
 fn zone(name: &str) -> Result<Zone, String> {
-    name.parse().map_err(|_| "expected UTC or a name such as Europe/Berlin".to_owned())
+    name.parse().map_err(|_| match zone_meant(name) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "expected UTC or a name such as Europe/Berlin".to_owned(),
+    })
+}
+
+/// Nobody is called nothing: that is a variable of the shell which is not set, and would mean all calls.
+fn user(name: &str) -> Result<String, String> {
+    if name.trim().is_empty() { Err("expected a user's name".to_owned()) } else { Ok(name.to_owned()) }
+}
+
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "expected a budget's number, such as 1".to_owned())
 }
 
 /// The fields of a budget, as CSV has them.
@@ -178,7 +193,7 @@ fn list(form: ListArgs, session: &Session, now: DateTime<Utc>, ui: &Ui) -> Resul
         if budgets.is_empty() {
             return wrapped("No budgets. `llmops cost budget set 50` allows $50 a day.", width());
         }
-        describe(ui, &budgets)
+        describe(ui, session.zone(), &budgets)
     });
     print(&text)?;
     Ok(exit::DONE)
@@ -196,7 +211,7 @@ fn set(args: &SetArgs, session: &Session, now: DateTime<Utc>, ui: &Arc<Ui>) -> R
     let editor = BudgetEditor::open(&session.store_file()?, Arc::new(session::patience(ui)))?;
     let budget = BudgetReport::new(editor.set(&change, now)?, now);
     let rows = std::slice::from_ref(&budget);
-    print(&format::report(args.list.format, &budget, &COLUMNS, rows, || describe(ui, rows)))?;
+    print(&format::report(args.list.format, &budget, &COLUMNS, rows, || describe(ui, session.zone(), rows)))?;
     Ok(exit::DONE)
 }
 
@@ -225,9 +240,10 @@ fn remove(args: &RmArgs, session: &Session, ui: &Arc<Ui>) -> Result<u8, CliError
     let known = session.reader()?.budgets(Clock::system().now())?;
     check_ids(&args.ids, known.iter().map(|state| state.budget.id))?;
     let editor = BudgetEditor::open(&session.store_file()?, Arc::new(session::patience(ui)))?;
-    for id in &args.ids {
+    let ids: BTreeSet<i64> = args.ids.iter().copied().collect();
+    for id in &ids {
         let removed = editor.remove(BudgetId(*id))?.ok_or(CliError::NoBudget(*id))?;
-        print(&format!("{removed} is no more\n"))?;
+        print(&format!("{} is no more\n", plain(&removed.to_string())))?;
     }
     Ok(exit::DONE)
 }
@@ -236,7 +252,7 @@ fn check(args: &CheckArgs, session: &Session, now: DateTime<Utc>, ui: &Ui) -> Re
     let mut budgets = BudgetReport::all(session.reader()?.budgets(now)?, now);
     check_ids(&args.ids, budgets.iter().map(|budget| budget.id))?;
     budgets.retain(|budget| budget.exhausted && (args.ids.is_empty() || args.ids.contains(&budget.id.0)));
-    let table = || if budgets.is_empty() { String::new() } else { describe(ui, &budgets) };
+    let table = || if budgets.is_empty() { String::new() } else { describe(ui, session.zone(), &budgets) };
     print(&format::list(args.list.format, &COLUMNS, &budgets, table))?;
     Ok(if budgets.is_empty() { exit::DONE } else { exit::BUDGET })
 }
@@ -252,11 +268,15 @@ fn width() -> Option<usize> {
 }
 
 /// Budgets for people: a table, and what there is to say beside it.
-pub(super) fn describe<'a>(ui: &Ui, budgets: impl IntoIterator<Item = &'a BudgetReport>) -> String {
+pub(super) fn describe<'a>(
+    ui: &Ui,
+    zone: Zone,
+    budgets: impl IntoIterator<Item = &'a BudgetReport>,
+) -> String {
     let columns = [
         Column::number("ID"),
         Column::text("Budget"),
-        Column::text("Period").extra(4),
+        Column::text("Period"),
         Column::number("Limit"),
         Column::number("Spent"),
         Column::number("Held").extra(2),
@@ -265,13 +285,15 @@ pub(super) fn describe<'a>(ui: &Ui, budgets: impl IntoIterator<Item = &'a Budget
         Column::text("Resets").extra(1),
     ];
     let budgets: Vec<&BudgetReport> = budgets.into_iter().collect();
-    let rows: Vec<Vec<String>> = budgets.iter().map(|budget| row(budget)).collect();
+    let rows: Vec<Vec<String>> = budgets.iter().map(|budget| row(budget, zone)).collect();
     let remarks = budgets.iter().flat_map(|budget| remarks(budget));
     table::render(ui, &columns, &rows) + &remarks.map(|remark| wrapped(&remark, width())).collect::<String>()
 }
 
-fn row(budget: &BudgetReport) -> Vec<String> {
-    let resets = budget.resets_at.map(|time| time.format("%Y-%m-%d %H:%M").to_string());
+fn row(budget: &BudgetReport, zone: Zone) -> Vec<String> {
+    let elsewhere = budget.time_zone.filter(|name| zone.lasting().iana_name() != Some(*name));
+    let elsewhere = elsewhere.map(|name| format!(" {name}")).unwrap_or_default();
+    let resets = budget.resets_at.map(|time| format!("{}{elsewhere}", time.format("%Y-%m-%d %H:%M")));
     vec![
         budget.id.to_string(),
         budget.scope.to_string(),
@@ -298,8 +320,8 @@ fn remarks(budget: &BudgetReport) -> Vec<String> {
     }
     if budget.overrun_usd > Money::ZERO {
         let overrun = dollars(Some(budget.overrun_usd));
-        remarks.push(format!("Budget {id}: {overrun} was billed beyond the limit"));
-    } else if budget.exhausted {
+        remarks.push(format!("Budget {id}: {overrun} more than the limit was spent"));
+    } else if budget.exhausted && budget.spent_usd < budget.limit_usd {
         remarks.push(format!("Budget {id}: too little is left for a call that was refused"));
     }
     if budget.unknown_usd > Money::ZERO {

@@ -83,7 +83,7 @@ impl View<'_> {
             0 => String::new(),
             more => format!("and {more} more: `llmops cost budget`\n"),
         };
-        format!("\n{}{more}", budget::describe(self.ui, fullest))
+        format!("\n{}{more}", budget::describe(self.ui, self.zone, fullest))
     }
 
     fn history(&self, width: usize) -> Option<String> {
