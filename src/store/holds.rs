@@ -60,7 +60,7 @@ pub enum Reserved {
 #[derive(Debug)]
 pub(super) struct Lease {
     id: i64,
-    /// What it does; nothing if it has not asked for money yet.
+    /// What it does; nothing if it has asked for no money, or has given all back.
     command: Option<&'static str>,
     /// When it was last renewed, if that is certain.
     renewed: Option<i64>,
@@ -112,8 +112,9 @@ impl Lease {
         Ok(())
     }
 
-    /// Takes leave. What is still held then is lost: nobody will settle it.
+    /// Takes leave, until there is something to hold again. What is still held is lost: nobody will settle it.
     pub(super) fn end(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.renewed = None;
         if self.command.take().is_some() { sweep_owner(connection, self.id) } else { Ok(()) }
     }
 }
@@ -216,6 +217,9 @@ pub(super) fn settle(
         }
     }
     standings.save()?;
+    if !lease.is_live() {
+        lease.end(connection)?;
+    }
     Ok(warnings)
 }
 

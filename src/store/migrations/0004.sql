@@ -27,7 +27,7 @@ CREATE TABLE budget_periods (
     PRIMARY KEY (budget, period)
 ) STRICT, WITHOUT ROWID;
 
--- Processes that hold money. One whose heartbeat is too old is dead: its holds are swept.
+-- Processes while they hold money. One whose heartbeat is too old is dead: its holds are swept.
 CREATE TABLE owners (
     id        INTEGER PRIMARY KEY,
     pid       INTEGER NOT NULL,
