@@ -126,7 +126,11 @@ impl Run {
         let settings = self.parts.providers.settings(&self.plan.target.provider);
         let field = settings.map_or("max_tokens", |settings| settings.limit_field.as_str());
         request.set_output_limit(field, limit);
-        self.plan.outgoing = decide::outgoing(request, &self.plan.target, self.context.streamed);
+        let outgoing = decide::outgoing(request, &self.plan.target, self.context.streamed);
+        match &mut self.repair {
+            Some(repair) => repair.outgoing = outgoing,
+            None => self.plan.outgoing = outgoing,
+        }
         (self.context.notify)(Notice::Limited { limit });
     }
 

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Params, params};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::listing::first_id;
@@ -95,14 +95,14 @@ impl Lease {
         self.renewed = None;
     }
 
-    /// A heartbeat, if the last one is long ago.
+    /// A heartbeat, if the last one is long ago, or nobody knows when it was.
     pub(super) fn renew(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        const RENEW: &str = "UPDATE owners SET heartbeat = ?2 WHERE id = ?1";
         let now = (self.uptime)();
-        if self.renewed.is_some_and(|last| now - last >= i64::from(BEAT)) {
-            connection
-                .prepare_cached("UPDATE owners SET heartbeat = ?2 WHERE id = ?1")?
-                .execute([self.id, now])?;
-            self.renewed = Some(now);
+        if self.renewed.map_or(self.is_live(), |last| now - last >= i64::from(BEAT)) {
+            let known = connection.prepare_cached(RENEW)?.execute([self.id, now])? > 0;
+            // Who was taken for dead in the meantime is not known to the store any more.
+            self.renewed = known.then_some(now);
         }
         Ok(())
     }
@@ -143,6 +143,13 @@ pub(super) fn reserve(
     }
     lease.register(connection, request.account.origin)?;
     sweep(connection, (lease.uptime)(), request.at)?;
+    // An attempt that asks has none before it, or one that the provider may have run: what is held for that does
+    // not come back before the call is settled, and whoever waited for it, this call or another, would do so in vain.
+    sweep_holds(
+        connection,
+        "call = ?1 AND attempt < ?2",
+        params![request.call.0.as_bytes(), request.attempt],
+    )?;
     let mut standings = Standings::new(connection);
     let mut worst: Option<(Verdict, &Budget, Standing)> = None;
     for budget in &budgets {
@@ -241,16 +248,23 @@ fn sweep(connection: &Connection, uptime: i64, now: DateTime<Utc>) -> rusqlite::
 }
 
 fn sweep_owner(connection: &Connection, owner: i64) -> rusqlite::Result<()> {
-    const SWEEP: &str = "UPDATE holds SET owner = NULL WHERE owner = ?1 RETURNING budget, period, nanos";
+    sweep_holds(connection, "owner = ?1", [owner])?;
+    connection.execute("DELETE FROM owners WHERE id = ?1", [owner]).map(drop)
+}
+
+/// Takes what is held to have been spent, unless it already is.
+fn sweep_holds(connection: &Connection, which: &str, of: impl Params) -> rusqlite::Result<()> {
+    let sweep = format!(
+        "UPDATE holds SET owner = NULL WHERE {which} AND owner IS NOT NULL RETURNING budget, period, nanos"
+    );
     let mut standings = Standings::new(connection);
-    let mut sweep = connection.prepare_cached(SWEEP)?;
-    let mut swept = sweep.query([owner])?;
+    let mut sweep = connection.prepare_cached(&sweep)?;
+    let mut swept = sweep.query(of)?;
     while let Some(row) = swept.next()? {
         let standing = standings.of(BudgetId(row.get(0)?), row.get(1)?)?;
         standing.sweep(Money::from_nanos(row.get(2)?));
     }
-    standings.save()?;
-    connection.execute("DELETE FROM owners WHERE id = ?1", [owner]).map(drop)
+    standings.save()
 }
 
 /// Who holds money of a budget in a period; and what of it is held by processes that are dead.
@@ -300,3 +314,6 @@ pub(super) fn rebook(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

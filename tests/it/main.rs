@@ -9,6 +9,7 @@
 
 mod architecture;
 mod batch;
+mod budgets;
 mod calls;
 mod chat;
 mod config;
