@@ -10,6 +10,7 @@
 mod architecture;
 mod batch;
 mod budget_commands;
+mod budgets;
 mod calls;
 mod chat;
 mod config;

@@ -339,3 +339,6 @@ pub(super) fn rebook(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
