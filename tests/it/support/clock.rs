@@ -33,7 +33,9 @@ impl ShiftedClock {
     /// Sets it.
     pub fn set(&self, env: &TestEnv, time: &str) {
         let wanted: DateTime<Utc> = time.parse().unwrap();
-        env.write(&self.file, (wanted - Utc::now()).num_seconds().to_string());
+        // Within the second after it, never before.
+        let ahead = (wanted - Utc::now()).num_milliseconds().div_euclid(1_000) + 1;
+        env.write(&self.file, ahead.to_string());
     }
 
     /// Has a run live by this clock.
