@@ -91,6 +91,7 @@ impl Run {
                 tags: self.context.tags.iter().cloned().collect(),
             },
             ask: estimate.ask,
+            so_far: self.so_far(),
             closely: estimate.counted.is_some(),
         }
     }
@@ -221,6 +222,14 @@ impl Run {
             unknown: held.iter().flatten().copied().sum(),
             unpriced: held.contains(&None) || billed.contains(&Billed::Unpriced),
         }
+    }
+
+    /// What the attempts since the last hold have come to: all of it, if nobody knows.
+    fn so_far(&self) -> Money {
+        let Some(held) = self.holds.last() else { return Money::ZERO };
+        let attempts = &self.attempts[held.attempt..];
+        let lost = attempts.iter().any(|attempt| price::billed(attempt) == Billed::Unknown);
+        if lost { held.amount } else { price::cost_of(attempts).amount.unwrap_or_default() }
     }
 
     fn held_for(&self, attempt: usize) -> Option<Money> {

@@ -97,8 +97,8 @@ impl BudgetEditor {
             let budget = write(transaction, change, before.as_ref())?;
             let terms = |budget: &Budget| (budget.limit, budget.warn);
             let same = before.as_ref().is_some_and(|before| terms(before) == terms(&budget));
-            if before.is_none_or(|before| before.zone != budget.zone) {
-                begin(transaction, &budget, now)?;
+            if before.as_ref().is_none_or(|before| before.zone != budget.zone) {
+                begin(transaction, before.as_ref(), &budget, now)?;
             }
             // Another limit is another share of it.
             if !same {
@@ -161,13 +161,21 @@ fn write(
     connection.query_row(&write, row, budget_of)
 }
 
-/// Begins a budget's books with what is on record of the present period, and with what is held for it.
-fn begin(connection: &Connection, budget: &Budget, now: DateTime<Utc>) -> rusqlite::Result<()> {
+/// Begins a budget's books with what is on record of the present period, with what is held for it, and with what is
+/// on its books alone if its days began elsewhere before.
+fn begin(
+    connection: &Connection,
+    before: Option<&Budget>,
+    budget: &Budget,
+    now: DateTime<Utc>,
+) -> rusqlite::Result<()> {
+    let unknown = before.map(|before| holds::settled_unknown(connection, before, now)).transpose()?;
+    let unknown = unknown.unwrap_or_default();
     connection.execute("DELETE FROM budget_periods WHERE budget = ?1", [budget.id.0])?;
     let mut standings = Standings::new(connection);
     let (spent, unpriced_calls) = spend::since(connection, &budget.scope, budget.began(now))?;
     *standings.of(budget.id, budget.period_at(now))? =
-        Standing { spent, unpriced_calls, ..Standing::default() };
+        Standing { spent: spent + unknown, unknown, unpriced_calls, ..Standing::default() };
     holds::rebook(connection, budget, &mut standings)?;
     standings.save()
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, ToSql, params};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::listing::first_id;
-use super::standings::{Standings, covering};
+use super::standings::{Standings, covering, standing};
 use crate::domain::account::Account;
 use crate::domain::budget::{Budget, BudgetId, Holder};
 use crate::domain::call::{CallId, Origin};
@@ -41,6 +41,8 @@ pub struct HoldRequest {
     pub account: Account,
     /// What it may cost.
     pub ask: Ask,
+    /// What the attempts have come to, as far as is known, for which money is held now.
+    pub so_far: Money,
     /// Whether that cannot be told more closely: only then is a refusal worth remembering.
     pub closely: bool,
 }
@@ -133,9 +135,8 @@ pub(super) fn reserve(
     lease.renew(connection)?;
     sweep(connection, (lease.uptime)(), request.at)?;
     if lease.calls.contains(&request.call) {
-        // What is held for an earlier attempt may be on the bill, and will not come back before the call ends: it
-        // is not to be waited for.
-        sweep_call(connection, request.call)?;
+        // What earlier attempts have come to will not come back, and is not to be waited for.
+        sweep_call(connection, request.call, request.so_far)?;
     }
     let mut standings = Standings::new(connection);
     let mut worst: Option<(Verdict, &Budget, Standing)> = None;
@@ -240,21 +241,33 @@ fn sweep(connection: &Connection, uptime: i64, now: DateTime<Utc>) -> rusqlite::
 
 fn sweep_owner(connection: &Connection, owner: i64) -> rusqlite::Result<()> {
     const HELD: &str = "SELECT call, attempt, budget, period, nanos, FALSE FROM holds WHERE owner = ?1";
-    sweep_held(connection, HELD, &owner)?;
+    sweep_rows(connection, rows(connection, HELD, &owner)?)?;
     connection.execute("DELETE FROM owners WHERE id = ?1", [owner]).map(drop)
 }
 
-/// Takes what is held for a call so far to have been spent, until it is settled.
-fn sweep_call(connection: &Connection, call: CallId) -> rusqlite::Result<()> {
+/// Takes so much of what is held for a call to have been spent, until it is settled, and gives back the rest.
+fn sweep_call(connection: &Connection, call: CallId, spent: Money) -> rusqlite::Result<()> {
     const HELD: &str = "SELECT call, attempt, budget, period, nanos, FALSE FROM holds
         WHERE call = ?1 AND owner IS NOT NULL";
-    sweep_held(connection, HELD, call.0.as_bytes())
+    const KEEP: &str = "UPDATE holds SET nanos = ?4 WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
+    let mut held = rows(connection, HELD, call.0.as_bytes())?;
+    let mut standings = Standings::new(connection);
+    for row in &mut held {
+        let standing = standings.of(row.budget, row.period)?;
+        standing.release(row.amount);
+        standing.hold(spent);
+        row.amount = spent;
+        let key = params![row.call.0.as_bytes(), row.attempt, row.budget.0, spent.nanos()];
+        connection.prepare_cached(KEEP)?.execute(key)?;
+    }
+    standings.save()?;
+    sweep_rows(connection, held)
 }
 
-fn sweep_held(connection: &Connection, held: &str, whose: &impl ToSql) -> rusqlite::Result<()> {
+fn sweep_rows(connection: &Connection, held: Vec<HeldRow>) -> rusqlite::Result<()> {
     const SWEEP: &str = "UPDATE holds SET owner = NULL WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
     let mut standings = Standings::new(connection);
-    for row in rows(connection, held, whose)? {
+    for row in held {
         standings.of(row.budget, row.period)?.sweep(row.amount);
         row.change(connection, SWEEP)?;
     }
@@ -317,6 +330,19 @@ pub(super) fn holders(
         }
     }
     Ok((holders, dead))
+}
+
+/// What is on a budget's books of calls that were settled without anybody knowing whether they are billed.
+pub(super) fn settled_unknown(
+    connection: &Connection,
+    budget: &Budget,
+    now: DateTime<Utc>,
+) -> rusqlite::Result<Money> {
+    const SWEPT: &str =
+        "SELECT ifnull(sum(nanos), 0) FROM holds WHERE budget = ?1 AND period = ?2 AND owner IS NULL";
+    let period = budget.period_at(now);
+    let swept = connection.query_row(SWEPT, [budget.id.0, period], |row| row.get(0))?;
+    Ok(standing(connection, budget.id, period)?.unknown - Money::from_nanos(swept))
 }
 
 /// Puts a budget's holds into the periods they are in now that its days begin elsewhere.

@@ -33,10 +33,11 @@ enum Step {
         who: usize,
         nanos: i64,
     },
-    /// A call asks for so much again: its last attempt may have run.
+    /// A call asks for so much again: so much of each ten of its last hold is spent.
     AskAgain {
         call: usize,
         nanos: i64,
+        tenths: i64,
     },
     /// A call ends, and so much of each ten of its last hold is billed; or nobody knows whether any is.
     Settle {
@@ -65,7 +66,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     let (who, call, nanos) = (0..2_usize, 0..20_usize, 1..=40_i64);
     prop_oneof![
         8 => (who.clone(), nanos.clone()).prop_map(|(who, nanos)| Step::Ask { who, nanos }),
-        3 => (call.clone(), nanos).prop_map(|(call, nanos)| Step::AskAgain { call, nanos }),
+        3 => (call.clone(), nanos, 0..=10_i64)
+            .prop_map(|(call, nanos, tenths)| Step::AskAgain { call, nanos, tenths }),
         6 => (call, proptest::option::weighted(0.8, 0..=10_i64))
             .prop_map(|(call, tenths)| Step::Settle { call, tenths }),
         3 => (1..=4_i64).prop_map(|beats| Step::Pass { beats }),
@@ -86,10 +88,12 @@ struct Call {
 }
 
 impl Call {
-    fn sweep(&mut self, sums: &mut Sums) {
+    /// So much of what is held is spent; all of it, if nobody knows.
+    fn sweep(&mut self, sums: &mut Sums, spent: Option<i64>) {
         for (nanos, swept) in self.rows.iter_mut().filter(|(_, swept)| !swept) {
             *swept = true;
             sums.held -= *nanos;
+            *nanos = spent.unwrap_or(*nanos);
             sums.spent += *nanos;
             sums.unknown += *nanos;
         }
@@ -184,21 +188,26 @@ impl Bench {
         self.model.calls.iter_mut().for_each(|call| call.rows.clear());
     }
 
-    fn ask(&mut self, who: usize, call: Option<usize>, nanos: i64) {
-        let (id, attempt) = match call {
-            Some(call) => (self.model.calls[call].id, self.model.calls[call].held.len() + 1),
-            None => (CallId::at(self.at), 1),
+    /// A call asks, or one that has spent so much of each ten of its last hold asks again.
+    fn ask(&mut self, who: usize, again: Option<(usize, i64)>, nanos: i64) {
+        let (id, attempt, so_far) = match again.map(|(call, tenths)| (&self.model.calls[call], tenths)) {
+            Some((call, tenths)) => {
+                (call.id, call.held.len() + 1, call.held[call.held.len() - 1] * tenths / 10)
+            }
+            None => (CallId::at(self.at), 1, 0),
         };
+        let call = again.map(|(call, _)| call);
         let request = HoldRequest {
             call: id,
             attempt: u32::try_from(attempt).unwrap(),
             at: self.at,
             account: self.account.clone(),
             ask: Ask::AtMost(Money::from_nanos(nanos)),
+            so_far: Money::from_nanos(so_far),
             closely: true,
         };
         let reserved = self.write(who, |connection, lease| reserve(connection, lease, &request));
-        let expected = self.model.ask(who, call, nanos);
+        let expected = self.model.ask(who, call.map(|call| (call, so_far)), nanos);
         let verdict = match &reserved {
             Reserved::Free => None,
             Reserved::Held(amount) => {
@@ -230,8 +239,8 @@ impl Bench {
         let calls = self.model.calls.len();
         match *step {
             Step::Ask { who, nanos } => self.ask(who, None, nanos),
-            Step::AskAgain { call, nanos } if calls > 0 => {
-                self.ask(self.model.calls[call % calls].who, Some(call % calls), nanos);
+            Step::AskAgain { call, nanos, tenths } if calls > 0 => {
+                self.ask(self.model.calls[call % calls].who, Some((call % calls, tenths)), nanos);
             }
             Step::Settle { call, tenths } if calls > 0 => self.settle(call % calls, tenths),
             Step::AskAgain { .. } | Step::Settle { .. } => {}
@@ -276,12 +285,12 @@ impl Model {
     fn leave(&mut self, who: usize) {
         self.heartbeats[who] = None;
         for call in self.calls.iter_mut().filter(|call| call.who == who) {
-            call.sweep(&mut self.sums);
+            call.sweep(&mut self.sums, None);
         }
     }
 
-    /// What becomes of a wish; nothing where there is no budget.
-    fn ask(&mut self, who: usize, call: Option<usize>, nanos: i64) -> Option<Verdict> {
+    /// What becomes of a wish, of a call that has spent something so far; nothing where there is no budget.
+    fn ask(&mut self, who: usize, again: Option<(usize, i64)>, nanos: i64) -> Option<Verdict> {
         let Some(limit) = self.limit else {
             self.beat(who);
             return None;
@@ -292,8 +301,8 @@ impl Model {
                 self.leave(other);
             }
         }
-        if let Some(call) = call {
-            self.calls[call].sweep(&mut self.sums);
+        if let Some((call, so_far)) = again {
+            self.calls[call].sweep(&mut self.sums, Some(so_far));
         }
         let Sums { spent, held, .. } = self.sums;
         Some(match limit {
@@ -364,10 +373,10 @@ fn what_a_lost_attempt_holds_is_not_waited_for() {
     let mut bench = Bench::new();
     bench.ask(0, None, 40);
     bench.ask(1, None, 40);
-    bench.ask(0, Some(0), 40);
+    bench.ask(0, Some((0, 10)), 40);
     assert_eq!(bench.model.sums, Sums { spent: 40, unknown: 40, held: 40 });
-    bench.ask(1, Some(1), 40);
-    assert_eq!(bench.model.ask(0, Some(0), 40), Some(Verdict::Refuse));
+    bench.ask(1, Some((1, 10)), 40);
+    assert_eq!(bench.model.ask(0, Some((0, 40)), 40), Some(Verdict::Refuse));
     bench.settle(0, None);
     bench.settle(0, None);
     bench.check();

@@ -171,12 +171,12 @@ fn an_answer_that_does_not_fit_is_asked_for_again_under_the_same_budget() {
     assert_eq!(wired.requests(), 2);
     assert_settled(&wired, 0);
     assert_eq!(sums(&wired), [2 * price(10, 0, 5), 0, 0]);
-    // What the first answer has come to is put on the books with the call: there is no room for a second hold.
+    // What the first answer did not use of its hold is there for the second.
     set_budget(&wired, 2 * held_for_one());
     let output = ask(&wired, "chat", &more).wait();
-    assert_eq!(wired.requests(), 3, "{output}");
+    assert_eq!(wired.requests(), 4, "{output}");
     assert_settled(&wired, 0);
-    assert_eq!(sums(&wired), [3 * price(10, 0, 5), 0, 0], "{output}");
+    assert_eq!(sums(&wired), [4 * price(10, 0, 5), 0, 0], "{output}");
 }
 
 #[test]
