@@ -11,7 +11,7 @@ use super::open::connect;
 use super::reader::Reader;
 use super::standings::{self, COLUMNS, Standings, budget_of, standing, words};
 use super::wait::Patience;
-use super::{holds, spend};
+use super::{holds, lease, spend};
 use crate::domain::budget::{Budget, BudgetId, BudgetPeriod, Holder, Scope, Share};
 use crate::domain::money::Money;
 use crate::domain::zone::Zone;
@@ -67,7 +67,7 @@ impl Reader {
 fn state(connection: &Connection, budget: Budget, now: DateTime<Utc>) -> rusqlite::Result<BudgetState> {
     let period = budget.period_at(now);
     let mut standing = standing(connection, budget.id, period)?;
-    let (holders, dead) = holds::holders(connection, budget.id, period, holds::uptime())?;
+    let (holders, dead) = holds::holders(connection, budget.id, period, lease::uptime())?;
     standing.sweep(dead);
     Ok(BudgetState { budget, standing, holders })
 }

@@ -27,6 +27,7 @@ mod error;
 mod file;
 mod holds;
 mod intern;
+mod lease;
 mod listing;
 mod open;
 mod prune;

@@ -1,29 +1,18 @@
 //! Holds: money that is set aside before a request is sent, as much as it may cost, and given back when the
-//! call is on the books. They lie in the store, so that they count in every process; and since a process may die
-//! without giving them back, each has a lease on its holds that it renews while it lives.
-//!
-//! A lease is measured on the clock that counts from the system's start and never jumps, whatever happens to the
-//! time of day. A heartbeat from the future was written before the last start: its process is dead, too.
-
-use std::collections::HashSet;
+//! call is on the books. They lie in the store, so that they count in every process. What a process held that has
+//! died (see [`lease`](super::lease)) is swept: taken to have been spent, until its call is settled after all.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, ToSql, params};
-use rustix::time::{ClockId, clock_gettime};
 
+use super::lease::{LEASE, Lease};
 use super::listing::first_id;
 use super::standings::{Standings, covering, standing};
 use crate::domain::account::Account;
 use crate::domain::budget::{Budget, BudgetId, Holder};
-use crate::domain::call::{CallId, Origin};
+use crate::domain::call::CallId;
 use crate::domain::money::Money;
 use crate::policy::budget::{Ask, Obstacle, Settlement, Standing, Verdict, Warning};
-
-/// Milliseconds from one heartbeat to the next.
-pub(super) const BEAT: u32 = 2_000;
-
-/// Milliseconds without a heartbeat after which a process is dead.
-const LEASE: i64 = 10_000;
 
 /// How long swept holds are kept, in case that their owner settles after all.
 const KEEP_SWEPT: TimeDelta = TimeDelta::days(1);
@@ -58,69 +47,6 @@ pub enum Reserved {
     Not(Box<Obstacle>),
 }
 
-/// This process's lease on what it holds.
-#[derive(Debug)]
-pub(super) struct Lease {
-    id: i64,
-    /// What it does; nothing if it has asked for no money, or has given all back.
-    command: Option<&'static str>,
-    /// When it was last renewed, if that is certain.
-    renewed: Option<i64>,
-    /// The calls that money is held for.
-    calls: HashSet<CallId>,
-    uptime: fn() -> i64,
-}
-
-impl Default for Lease {
-    fn default() -> Self {
-        // Numbers of processes come again, and what is random may not be of two that start at once.
-        let id = i64::from(std::process::id()) << 31 | i64::from(fastrand::u32(..1 << 31));
-        Self { id, command: None, renewed: None, calls: HashSet::new(), uptime }
-    }
-}
-
-/// Milliseconds on the clock that never jumps.
-pub(super) fn uptime() -> i64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    time.tv_sec * 1_000 + time.tv_nsec / 1_000_000
-}
-
-impl Lease {
-    /// Whether the store knows of this process.
-    pub(super) fn is_known(&self) -> bool {
-        self.command.is_some()
-    }
-
-    /// Whether there is anything to lose.
-    pub(super) fn is_live(&self) -> bool {
-        !self.calls.is_empty()
-    }
-
-    /// Forgets what a transaction that was undone may have written.
-    pub(super) fn forget(&mut self) {
-        self.renewed = None;
-    }
-
-    /// A heartbeat, if the last one is long ago. The process may have been taken for dead, and come back.
-    pub(super) fn renew(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        const RENEW: &str =
-            "INSERT INTO owners VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET heartbeat = ?4";
-        let now = (self.uptime)();
-        let due = self.renewed.is_none_or(|last| now - last >= i64::from(BEAT));
-        if let Some(command) = self.command.filter(|_| due) {
-            connection.prepare_cached(RENEW)?.execute(params![self.id, std::process::id(), command, now])?;
-            self.renewed = Some(now);
-        }
-        Ok(())
-    }
-
-    /// Takes leave, until there is something to hold again. What is still held is lost: nobody will settle it.
-    pub(super) fn end(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.renewed = None;
-        if self.command.take().is_some() { sweep_owner(connection, self.id) } else { Ok(()) }
-    }
-}
-
 /// Holds what a request may cost, if every budget that covers its call has room.
 pub(super) fn reserve(
     connection: &Connection,
@@ -131,37 +57,49 @@ pub(super) fn reserve(
     if budgets.is_empty() {
         return Ok(Reserved::Free);
     }
-    lease.command = Some(request.account.origin.map_or("", Origin::as_str));
-    lease.renew(connection)?;
-    sweep(connection, (lease.uptime)(), request.at)?;
-    if lease.calls.contains(&request.call) {
+    lease.enter(connection, request.account.origin)?;
+    sweep(connection, lease.now(), request.at)?;
+    if lease.holds_for(request.call) {
         // What earlier attempts have come to will not come back, and is not to be waited for.
         sweep_call(connection, request.call, request.so_far)?;
     }
     let mut standings = Standings::new(connection);
-    let mut worst: Option<(Verdict, &Budget, Standing)> = None;
-    for budget in &budgets {
-        let standing = *standings.of(budget.id, budget.period_at(request.at))?;
-        let verdict = standing.verdict(budget.limit, request.ask);
-        let rank = |verdict: Verdict, budget: &Budget| (verdict, budget.passes_at(request.ask, request.at));
-        if worst.is_none_or(|(worst, of, _)| rank(verdict, budget) > rank(worst, of)) {
-            worst = Some((verdict, budget, standing));
-        }
-    }
-    match worst {
-        Some((verdict, budget, standing)) if verdict != Verdict::Admit => {
-            let period = budget.period_at(request.at);
-            if let (Verdict::Refuse, Ask::AtMost(most), true) = (verdict, request.ask, request.closely) {
-                standings.of(budget.id, period)?.refuse(most);
+    match obstacle(connection, lease, request, &budgets, &mut standings)? {
+        None => hold(connection, lease, request, &budgets, standings).map(Reserved::Held),
+        Some(obstacle) => {
+            if let (Verdict::Refuse, Ask::AtMost(most), true) =
+                (obstacle.verdict, request.ask, request.closely)
+            {
+                standings.of(obstacle.budget.id, obstacle.budget.period_at(request.at))?.refuse(most);
                 standings.save()?;
             }
-            let (holders, _) = holders(connection, budget.id, period, (lease.uptime)())?;
-            let resets = budget.resets(request.at);
-            let (budget, ask) = (budget.clone(), request.ask);
-            Ok(Reserved::Not(Box::new(Obstacle { verdict, budget, standing, ask, resets, holders })))
+            Ok(Reserved::Not(Box::new(obstacle)))
         }
-        _ => hold(connection, lease, request, &budgets, standings).map(Reserved::Held),
     }
+}
+
+/// What keeps a request from being sent: of several budgets the one with the least hope, or that keeps it longest.
+fn obstacle(
+    connection: &Connection,
+    lease: &Lease,
+    request: &HoldRequest,
+    budgets: &[Budget],
+    standings: &mut Standings<'_>,
+) -> rusqlite::Result<Option<Obstacle>> {
+    type Rank = (Verdict, DateTime<Utc>);
+    let mut hardest: Option<(Rank, &Budget, Standing)> = None;
+    for budget in budgets {
+        let standing = *standings.of(budget.id, budget.period_at(request.at))?;
+        let verdict = standing.verdict(budget.limit, request.ask);
+        let rank = (verdict, budget.passes_at(request.ask, request.at));
+        if verdict != Verdict::Admit && hardest.is_none_or(|(of_other, ..)| rank > of_other) {
+            hardest = Some((rank, budget, standing));
+        }
+    }
+    let Some(((verdict, _), budget, standing)) = hardest else { return Ok(None) };
+    let (holders, _) = holders(connection, budget.id, budget.period_at(request.at), lease.now())?;
+    let resets = budget.resets(request.at);
+    Ok(Some(Obstacle { verdict, budget: budget.clone(), standing, ask: request.ask, resets, holders }))
 }
 
 fn hold(
@@ -183,10 +121,10 @@ fn hold(
         let period = budget.period_at(request.at);
         standings.of(budget.id, period)?.hold(amount);
         let (call, nanos) = (request.call.0.as_bytes(), amount.nanos());
-        insert.execute(params![call, request.attempt, budget.id.0, period, nanos, lease.id])?;
+        insert.execute(params![call, request.attempt, budget.id.0, period, nanos, lease.owner()])?;
     }
     standings.save()?;
-    lease.calls.insert(request.call);
+    lease.hold(request.call);
     Ok(amount)
 }
 
@@ -202,7 +140,7 @@ pub(super) fn settle(
     const TAKE: &str = "DELETE FROM holds WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
     let mut standings = Standings::new(connection);
     // What there is of this process's own, swept or not, is in the set.
-    if lease.calls.remove(&call) {
+    if lease.let_go(call) {
         for row in rows(connection, HELD, call.0.as_bytes())? {
             let give_back = if row.swept { Standing::unsweep } else { Standing::release };
             give_back(standings.of(row.budget, row.period)?, row.amount);
@@ -219,9 +157,18 @@ pub(super) fn settle(
     }
     standings.save()?;
     if !lease.is_live() {
-        lease.end(connection)?;
+        leave(connection, lease)?;
     }
     Ok(warnings)
+}
+
+/// Has a process take leave, until it has something to hold again. What it still holds is lost: nobody will settle it.
+pub(super) fn leave(connection: &Connection, lease: &mut Lease) -> rusqlite::Result<()> {
+    if lease.is_known() {
+        sweep_owner(connection, lease.owner())?;
+        lease.end();
+    }
+    Ok(())
 }
 
 /// Takes what dead processes held to have been spent.

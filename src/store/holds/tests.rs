@@ -10,8 +10,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::domain::budget::{BudgetPeriod, Scope};
+use crate::domain::call::Origin;
 use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::zone::Zone;
+use crate::store::lease::BEAT;
 use crate::store::open::connect;
 use crate::store::standings::any;
 use crate::store::wait::Patience;
@@ -135,7 +137,7 @@ impl Bench {
         let process = || {
             let connection = connect(&path, &Patience::default()).unwrap();
             connection.pragma_update(None, "synchronous", "OFF").unwrap();
-            (connection, Lease { uptime: now, ..Lease::default() })
+            (connection, Lease::by(now))
         };
         let processes = [process(), process()];
         let editor = BudgetEditor::open(&path, Arc::default()).unwrap();
@@ -250,8 +252,7 @@ impl Bench {
                 self.model.beat(who);
             }
             Step::Leave { who } => {
-                self.write(who, |connection, lease| lease.end(connection));
-                self.processes[who].1.calls.clear();
+                self.write(who, leave);
                 self.model.leave(who);
                 self.model.calls.retain(|call| call.who != who);
             }

@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 
 use super::bodies::Packer;
 use super::error::StoreError;
-use super::holds::{self, HoldRequest, Lease, Reserved};
+use super::holds::{self, HoldRequest, Reserved};
 use super::intern::Interned;
+use super::lease::{self, Lease};
 use super::open::{connect, probe_writing};
 use super::turns::{BudgetsSeen, Turn, Turns};
 use super::wait::Patience;
@@ -255,8 +256,8 @@ impl Owner {
             self.serve(first);
         }
         if self.desk.lease.is_known() {
-            let end = |desk: &mut Desk| desk.lease.end(&desk.connection);
-            self.serve(Job { work: Box::new(end), reply: oneshot::channel().0 });
+            let leave = |desk: &mut Desk| holds::leave(&desk.connection, &mut desk.lease);
+            self.serve(Job { work: Box::new(leave), reply: oneshot::channel().0 });
         }
     }
 
@@ -265,7 +266,7 @@ impl Owner {
         if !self.desk.lease.is_live() {
             return self.queue.recv().ok();
         }
-        match self.queue.recv_timeout(Duration::from_millis(holds::BEAT.into())) {
+        match self.queue.recv_timeout(Duration::from_millis(lease::BEAT.into())) {
             Ok(job) => Some(job),
             // What is due is done with every group.
             Err(RecvTimeoutError::Timeout) => {
