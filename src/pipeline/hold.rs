@@ -52,6 +52,7 @@ impl Run {
         let Some(store) = store else { return Ok(()) };
         let mut estimate = self.estimate(None);
         if estimate.ask == Ask::AtMost(Money::ZERO) {
+            self.cover(Money::ZERO);
             return Ok(());
         }
         let (mut turn, mut waits) = (None, Waits { since: Instant::now(), told: false });
@@ -59,8 +60,7 @@ impl Run {
             match store.reserve(self.hold_request(&estimate)).await {
                 Ok(Reserved::Free) => return Ok(()),
                 Ok(Reserved::Held(amount)) => {
-                    self.holds.push(Held { attempt: self.attempts.len(), amount });
-                    self.covered = true;
+                    self.cover(amount);
                     self.limit_output(amount);
                     return Ok(());
                 }
@@ -76,6 +76,12 @@ impl Run {
                 Err(error) => return Err(self.give_up(error)),
             }
         }
+    }
+
+    /// The next attempt may cost so much.
+    fn cover(&mut self, amount: Money) {
+        self.holds.push(Held { attempt: self.attempts.len(), amount });
+        self.covered = true;
     }
 
     fn hold_request(&self, estimate: &Estimate) -> HoldRequest {

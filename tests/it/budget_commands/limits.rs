@@ -61,6 +61,10 @@ fn what_is_free_is_neither_limited_nor_refused() {
     let free = env.llmops(["chat", "-m", "sim/echo", "hi"]).run().expect_status(0);
     assert_eq!((free.stdout.as_str(), free.stderr.as_str()), ("hi\n", ""));
     let _ = dollar(&env, &[]).run().expect_status(4);
+    // Nobody knows whether it is on the bill; but then it is free.
+    let lost = env.llmops(["chat", "-m", "sim/echo", "--retries", "0", "hi"]).env("LLMOPS_SIM", "drop=1");
+    let _ = lost.run().expect_status(1);
+    assert_eq!(listed(&env, &["unknown_usd", "unpriced_calls"]), json!([[0.0, 0]]));
 }
 
 #[test]

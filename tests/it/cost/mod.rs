@@ -4,7 +4,6 @@
 
 mod compare;
 mod groups;
-mod lost;
 mod terminal;
 mod zones;
 
