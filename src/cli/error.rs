@@ -12,6 +12,7 @@ use crate::ops::batch::item::LineError;
 use crate::ops::batch::run::BatchError;
 use crate::ops::material::MaterialError;
 use crate::pipeline::{CallError, Outcome, RefusedCall};
+use crate::policy::budget::{Obstacle, Verdict};
 use crate::policy::model::ModelError;
 use crate::policy::period::DayError;
 use crate::policy::schema::SchemaError;
@@ -131,7 +132,7 @@ impl CliError {
             | Self::NoBudget(_)
             | Self::NoCall(_)
             | Self::AmbiguousCall { .. } => exit::USAGE,
-            Self::Call(CallError::Failed(outcome)) if outcome.is_over_budget() => exit::BUDGET,
+            Self::Call(CallError::Failed(outcome)) if outcome.obstacle.is_some() => exit::BUDGET,
             Self::Batch(BatchError::Budget { .. }) => exit::BUDGET,
             Self::Untried(_)
             | Self::Call(CallError::Failed(_) | CallError::Lost)
@@ -157,7 +158,7 @@ impl CliError {
             | Self::Batch(BatchError::Refused(error))
             | Self::LineModel { error, .. } => refusal_hint(error),
             Self::Call(CallError::Failed(outcome)) => failure_hint(outcome),
-            Self::Batch(BatchError::Budget { unpriced, .. }) => Some(budget_hint(*unpriced).to_owned()),
+            Self::Batch(BatchError::Budget { obstacle, .. }) => Some(budget_hint(obstacle)),
             Self::Material(error) => material_hint(error),
             Self::Template(error) => template_hint(error),
             Self::Input(error) | Self::Batch(BatchError::Input(error)) => input_hint(error),
@@ -309,12 +310,14 @@ pub(super) fn or(names: &[String]) -> String {
     }
 }
 
-fn budget_hint(unpriced: bool) -> &'static str {
-    if unpriced {
-        return "import its price with `llmops cost prices import`, or send it all the same with --allow-unpriced";
+fn budget_hint(obstacle: &Obstacle) -> String {
+    if obstacle.verdict == Verdict::Unpriced {
+        return "import its price with `llmops cost prices import`, or send it all the same with --allow-unpriced".into();
     }
-    "raise it with `llmops cost budget set`, ask for less with --max-tokens, or wait for its next period with --wait; \
-     `llmops cost budget` lists all"
+    let wait = if obstacle.passes() { ", wait for its next period with --wait" } else { "" };
+    format!(
+        "raise it with `llmops cost budget set`, ask for less with --max-tokens{wait}; `llmops cost budget` lists all"
+    )
 }
 
 fn failure_hint(outcome: &Outcome) -> Option<String> {
@@ -322,8 +325,7 @@ fn failure_hint(outcome: &Outcome) -> Option<String> {
         ErrorKind::Schema if outcome.kept => {
             Some(format!("`llmops calls show {}` has the answer", outcome.summary.id))
         }
-        ErrorKind::Budget => Some(budget_hint(false).to_owned()),
-        ErrorKind::Unpriced => Some(budget_hint(true).to_owned()),
+        ErrorKind::Budget | ErrorKind::Unpriced => outcome.obstacle.as_deref().map(budget_hint),
         ErrorKind::Auth => Some("check the key, and that it may use this model".into()),
         ErrorKind::Quota => Some("the account's quota or credit is used up: waiting does not help".into()),
         ErrorKind::RateLimit => Some("send less at once (-j), or allow more --retries".into()),

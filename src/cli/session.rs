@@ -114,15 +114,31 @@ impl Session {
         Ok(writer)
     }
 
-    /// The store for a command's calls. Without a record, budgets are still to be kept where there are any.
+    /// The store for a command's calls. Without a record, budgets are kept all the same: those that there are, and
+    /// those that may be set in the meantime.
     fn books(&self, global: &GlobalArgs, call: &CallArgs, ui: &Arc<Ui>) -> Result<Option<Writer>, CliError> {
-        let needed = if call.dry_run { false } else { !global.no_log || self.has_budgets() };
-        needed.then(|| self.writer(ui)).transpose()
-    }
-
-    fn has_budgets(&self) -> bool {
-        let store = self.store_file().ok().and_then(|path| Reader::as_it_is(&path));
-        store.is_some_and(|store| store.has_budgets().unwrap_or(false))
+        if call.dry_run {
+            return Ok(None);
+        }
+        if !global.no_log {
+            return self.writer(ui).map(Some);
+        }
+        let Ok(path) = self.store_file() else { return Ok(None) };
+        let has_budgets = match Reader::has_budgets(&path) {
+            Ok(Some(has_budgets)) => has_budgets,
+            Ok(None) => return Ok(None),
+            Err(error @ (StoreError::Busy { .. } | StoreError::Unreadable(_))) => return Err(error.into()),
+            // To go on without a record is the way out where the store is beyond use.
+            Err(error) => {
+                ui.note(&format!("note: no budgets are kept: {error}"));
+                return Ok(None);
+            }
+        };
+        match Writer::open_with(&path, &self.config.settings.store, Arc::new(patience(ui))) {
+            Ok(writer) => Ok(Some(writer)),
+            Err(error) if has_budgets => Err(error.into()),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Opens the store for reading. One that was named has to be there; the default one is empty until the

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::account::Account;
 use super::money::Money;
 use super::name::{ModelName, ProviderName};
 use super::words::words;
@@ -46,17 +45,6 @@ pub struct Scope {
     pub user: Option<String>,
     /// A label they have.
     pub tag: Option<(String, String)>,
-}
-
-impl Scope {
-    /// Whether calls of an account are meant.
-    pub fn covers(&self, account: &Account) -> bool {
-        let Account { target, user, tags, .. } = account;
-        self.model.as_ref().is_none_or(|model| *model == target.model)
-            && self.provider.as_ref().is_none_or(|provider| *provider == target.provider)
-            && self.user.as_ref().is_none_or(|wanted| user.as_ref() == Some(wanted))
-            && self.tag.as_ref().is_none_or(|(key, value)| tags.get(key) == Some(value))
-    }
 }
 
 /// For people: `all calls`, or `openai/gpt-5.6-luna, user ann, team=red`.
@@ -187,29 +175,20 @@ pub struct Holder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::name::Target;
 
     #[test]
-    fn a_scope_covers_what_is_all_that_it_says() {
-        let target = Target { provider: "openai".into(), model: "gpt-5".into() };
-        let mut account = Account::of_target(target);
-        account.user = Some("ann".to_owned());
-        account.tags = [("team".to_owned(), "red".to_owned())].into();
-        let covers = |change: fn(&mut Scope)| {
+    fn a_scope_is_told_in_words() {
+        let shown = |change: fn(&mut Scope)| {
             let mut scope = Scope::default();
             change(&mut scope);
-            (scope.covers(&account), scope.to_string())
+            scope.to_string()
         };
-        let tag = |value: &str| Some(("team".to_owned(), value.to_owned()));
-        assert_eq!(covers(|_| ()), (true, "all calls".into()));
-        assert_eq!(covers(|scope| scope.provider = Some("openai".into())), (true, "provider openai".into()));
-        assert_eq!(covers(|scope| scope.model = Some("gpt-5".into())), (true, "model gpt-5".into()));
-        assert_eq!(covers(|scope| scope.user = Some("bob".into())), (false, "user bob".into()));
-        let mut scope = Scope { tag: tag("red"), user: Some("ann".into()), ..Scope::default() };
-        assert!(scope.covers(&account));
-        assert_eq!(scope.to_string(), "user ann, team=red");
-        scope.tag = tag("blue");
-        assert!(!scope.covers(&account));
+        assert_eq!(shown(|_| ()), "all calls");
+        assert_eq!(shown(|scope| scope.provider = Some("openai".into())), "provider openai");
+        assert_eq!(shown(|scope| scope.model = Some("gpt-5".into())), "model gpt-5");
+        let (user, tag) = (Some("ann".to_owned()), Some(("team".to_owned(), "red".to_owned())));
+        let scope = Scope { provider: Some("openai".into()), model: Some("gpt-5".into()), user, tag };
+        assert_eq!(scope.to_string(), "openai/gpt-5, user ann, team=red");
     }
 
     #[test]

@@ -159,9 +159,10 @@ impl ChatRequest {
         self.body.get_mut("messages")?.as_array_mut()
     }
 
-    /// The limit on output tokens, by either of its names.
+    /// The limit on output tokens, by either of its names; the larger one if both are there, since it is the provider
+    /// who decides which counts.
     pub fn output_limit(&self) -> Option<u64> {
-        OUTPUT_LIMITS.iter().find_map(|field| self.body.get(*field)?.as_u64())
+        OUTPUT_LIMITS.iter().filter_map(|field| self.body.get(*field)?.as_u64()).max()
     }
 
     /// How many answers are asked for.

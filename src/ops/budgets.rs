@@ -36,6 +36,8 @@ pub struct BudgetReport {
     pub unpriced_calls: u64,
     /// Whether nothing is left, or less than a call needs that was refused.
     pub exhausted: bool,
+    /// The least that was refused in this period; null if nothing was.
+    pub refused_usd: Option<Money>,
     /// The share of the limit at which a warning is spoken, in hundredths.
     pub warn_percent: Option<f64>,
     /// When the period began; null if there is but one.
@@ -68,6 +70,7 @@ impl BudgetReport {
             unknown_usd: standing.unknown,
             unpriced_calls: standing.unpriced_calls,
             exhausted: standing.is_spent(limit),
+            refused_usd: standing.refused,
             warn_percent: budget.warn.map(Share::percent),
             from: budget.began(now).map(local),
             resets_at: budget.resets(now).map(local),

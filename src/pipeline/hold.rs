@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::run::{Run, cancelled};
 use super::{Notice, decide};
 use crate::domain::account::Account;
+use crate::domain::budget::BudgetId;
 use crate::domain::call::{CallId, Cost};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::money::Money;
@@ -34,7 +35,8 @@ const QUIET: Duration = Duration::from_secs(3);
 pub(super) struct Held {
     /// For the attempt of this index and those after it, until one may have been run.
     attempt: usize,
-    amount: Money,
+    /// How much; nothing of what has no price.
+    amount: Option<Money>,
 }
 
 /// What an attempt may cost.
@@ -52,15 +54,15 @@ impl Run {
         let Some(store) = store else { return Ok(()) };
         let mut estimate = self.estimate(None);
         if estimate.ask == Ask::AtMost(Money::ZERO) {
-            self.cover(Money::ZERO);
+            self.cover(estimate.ask);
             return Ok(());
         }
-        let (mut turn, mut waits) = (None, Waits { since: Instant::now(), told: false });
+        let mut waits = Waits { since: Instant::now(), told: false, turn: None };
         loop {
             match store.reserve(self.hold_request(&estimate)).await {
                 Ok(Reserved::Free) => return Ok(()),
                 Ok(Reserved::Held(amount)) => {
-                    self.cover(amount);
+                    self.cover(estimate.ask);
                     self.limit_output(amount);
                     return Ok(());
                 }
@@ -68,18 +70,22 @@ impl Run {
                     estimate = self.estimate(Some(self.count_input().await));
                 }
                 Ok(Reserved::Not(obstacle)) if self.may_wait(&obstacle) => {
-                    self.wait_for(store, *obstacle, &mut turn, &mut waits).await?;
+                    self.wait_for(store, *obstacle, &mut waits).await?;
                     // Prices depend on the time.
                     estimate = self.estimate(estimate.counted);
                 }
-                Ok(Reserved::Not(obstacle)) => return Err(self.refused(&obstacle)),
+                Ok(Reserved::Not(obstacle)) => return Err(self.refused(obstacle)),
                 Err(error) => return Err(self.give_up(error)),
             }
         }
     }
 
     /// The next attempt may cost so much.
-    fn cover(&mut self, amount: Money) {
+    fn cover(&mut self, ask: Ask) {
+        let amount = match ask {
+            Ask::AtMost(most) => Some(most),
+            Ask::Unpriced { .. } => None,
+        };
         self.holds.push(Held { attempt: self.attempts.len(), amount });
         self.covered = true;
     }
@@ -106,13 +112,17 @@ impl Run {
     fn estimate(&self, counted: Option<u64>) -> Estimate {
         let (request, body) = (&self.outgoing().request, &self.outgoing().body);
         let input = counted.unwrap_or_else(|| tokens::bound(request, body.len()));
-        let tier = request.body().get("service_tier").and_then(Value::as_str);
-        let quote = self.parts.prices.quote(&self.plan.target, input, tier, self.started);
         // What was predicted and is not in the answer is on the bill, too.
         let predicted = request.body().get("prediction").map_or(0, |text| text.to_string().len() as u64);
         let output = self.output_limit().saturating_add(predicted).saturating_mul(request.answers());
-        let most = quote.and_then(|price| price::most(&price.rates, request, input, output));
-        let ask = match most {
+        let most = |tier: Option<&str>| {
+            let price = self.parts.prices.quote(&self.plan.target, input, tier, self.started)?;
+            price::most(&price.rates, request, input, output)
+        };
+        // The answer's tier is billed, which may not be the one that was asked for.
+        let tier = request.body().get("service_tier").and_then(Value::as_str);
+        let others = [None, Some("priority").filter(|_| tier == Some("auto"))];
+        let ask = match most(tier).map(|asked| others.into_iter().filter_map(most).fold(asked, u128::max)) {
             Some(picos) => Ask::AtMost(Money::from_picos_up(picos)),
             None => Ask::Unpriced { allowed: self.context.allow_unpriced },
         };
@@ -156,17 +166,18 @@ impl Run {
     fn may_wait(&self, obstacle: &Obstacle) -> bool {
         match obstacle.verdict {
             Verdict::Wait => true,
-            Verdict::Refuse => self.context.wait && obstacle.passes(),
+            // What an attempt has used belongs to the period it was sent in, and so does the next attempt.
+            Verdict::Refuse => self.context.wait && obstacle.passes() && self.attempts.is_empty(),
             Verdict::Admit | Verdict::Unpriced => false,
         }
     }
 
-    /// Waits until it is worth asking again. Only one call of a process asks for a budget's money at a time.
+    /// Waits until it is worth asking again. Of those that wait for others of a budget to give money back, one in a
+    /// process asks at a time; who waits for its next period keeps nobody from that.
     async fn wait_for(
         &mut self,
         store: &Writer,
         obstacle: Obstacle,
-        turn: &mut Option<Turn>,
         waits: &mut Waits,
     ) -> Result<(), Failure> {
         let began = Instant::now();
@@ -175,10 +186,15 @@ impl Run {
             waits.told = true;
             (self.context.notify)(Notice::Waiting { obstacle: Box::new(obstacle) });
         }
+        let turn = waits.turn.take().filter(|(of, _)| *of == id && !lasting);
         let change = async {
             match turn {
-                Some(_) => store.change(if lasting { LOOK_FOR_MORE } else { LOOK }).await,
-                None => *turn = Some(store.turn(id).await),
+                _ if lasting => sleep(LOOK_FOR_MORE).await,
+                Some(turn) => {
+                    store.change(LOOK).await;
+                    waits.turn = Some(turn);
+                }
+                None => waits.turn = Some((id, store.turn(id).await)),
             }
         };
         tokio::select! {
@@ -201,8 +217,8 @@ impl Run {
         }
     }
 
-    fn refused(&self, obstacle: &Obstacle) -> Failure {
-        match obstacle.verdict {
+    fn refused(&mut self, obstacle: Box<Obstacle>) -> Failure {
+        let failure = match obstacle.verdict {
             Verdict::Unpriced => {
                 let (target, budget) = (&self.plan.target, &obstacle.budget);
                 Failure::new(FailureKind::Unpriced, format!("{target} has no price, and {budget} covers it"))
@@ -210,7 +226,9 @@ impl Run {
             Verdict::Admit | Verdict::Wait | Verdict::Refuse => {
                 Failure::new(FailureKind::Budget, obstacle.to_string())
             }
-        }
+        };
+        self.obstacle = Some(obstacle);
+        failure
     }
 
     fn give_up(&mut self, error: StoreError) -> Failure {
@@ -235,11 +253,12 @@ impl Run {
         let Some(held) = self.holds.last() else { return Money::ZERO };
         let attempts = &self.attempts[held.attempt..];
         let lost = attempts.iter().any(|attempt| price::billed(attempt) == Billed::Unknown);
-        if lost { held.amount } else { price::cost_of(attempts).amount.unwrap_or_default() }
+        let cost = if lost { held.amount } else { price::cost_of(attempts).amount };
+        cost.unwrap_or_default()
     }
 
     fn held_for(&self, attempt: usize) -> Option<Money> {
-        self.holds.iter().rev().find(|held| held.attempt <= attempt).map(|held| held.amount)
+        self.holds.iter().rev().find(|held| held.attempt <= attempt)?.amount
     }
 }
 
@@ -248,8 +267,9 @@ fn may_need_less(obstacle: &Obstacle, estimate: &Estimate) -> bool {
     estimate.counted.is_none() && obstacle.verdict != Verdict::Unpriced
 }
 
-/// How long money is waited for, and whether that was said.
+/// How long money is waited for, whether that was said, and whose turn it is.
 struct Waits {
     since: Instant,
     told: bool,
+    turn: Option<(BudgetId, Turn)>,
 }

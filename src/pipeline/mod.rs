@@ -32,7 +32,7 @@ pub use clock::Clock;
 pub use decide::Plan;
 use run::Run;
 
-use crate::domain::call::{CallSummary, ErrorKind, Origin, Status};
+use crate::domain::call::{CallSummary, Origin, Status};
 use crate::domain::event::{Completion, Delta};
 use crate::domain::failure::Failure;
 use crate::domain::name::Target;
@@ -169,6 +169,8 @@ pub struct Outcome {
     pub recorded: Result<(), StoreError>,
     /// Whether the record has request and answer in it.
     pub kept: bool,
+    /// The budget that ended it, if one did.
+    pub obstacle: Option<Box<Obstacle>>,
 }
 
 /// Why a call was not made: nothing was sent, and nothing is on the books.
@@ -227,20 +229,6 @@ impl Outcome {
     /// Whether the answer is whole.
     pub fn is_whole(&self) -> bool {
         self.summary.status == Status::Ok
-    }
-
-    /// Whether a budget ended it.
-    pub fn is_over_budget(&self) -> bool {
-        self.failed_by(ErrorKind::Budget) || self.lacks_price()
-    }
-
-    /// Whether a budget ended it because the model has no price.
-    pub fn lacks_price(&self) -> bool {
-        self.failed_by(ErrorKind::Unpriced)
-    }
-
-    fn failed_by(&self, kind: ErrorKind) -> bool {
-        self.summary.error.as_ref().is_some_and(|error| error.kind == kind)
     }
 
     /// Whether nothing of it was ever sent.

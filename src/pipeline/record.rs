@@ -49,11 +49,13 @@ impl Run {
             Some(error) => Err(error),
             None => self.record(&summary, completion.as_ref()).await,
         };
+        let obstacle = self.obstacle.take();
         self.log(&summary, completion.as_ref());
         Outcome {
             summary,
             completion,
             recorded,
+            obstacle,
             kept: self.parts.records && self.parts.store.as_ref().is_some_and(Writer::keeps_bodies),
         }
     }
@@ -116,7 +118,9 @@ impl Run {
             return Ok(());
         };
         let settlement = self.settlement(&summary.cost);
-        let settled = if self.parts.records {
+        // A call that was given up while it waited to be sent is none.
+        let given_up = summary.attempts == 0 && summary.status == Status::Cancelled;
+        let settled = if self.parts.records && !given_up {
             let call = Call {
                 summary: summary.clone(),
                 attempts: self.attempts.clone(),

@@ -12,6 +12,7 @@ use super::{Answer, CallContext, Outcome, Parts, Plan};
 use crate::domain::call::{Attempt, CallId};
 use crate::domain::event::{Completion, Delta, Event};
 use crate::domain::failure::{Failure, FailureKind};
+use crate::policy::budget::Obstacle;
 use crate::provider::{EventStream, Outgoing, Provider};
 use crate::store::StoreError;
 
@@ -39,6 +40,8 @@ pub(super) struct Run {
     pub(super) put_off: Duration,
     /// … and why it could not be.
     pub(super) unstored: Option<StoreError>,
+    /// What kept it from being sent.
+    pub(super) obstacle: Option<Box<Obstacle>>,
     /// Pieces that the reader gets once the answer is known to fit.
     pub(super) held: Vec<Delta>,
     /// Once a first answer did not fit: what became of it, and what is asked instead.
@@ -81,6 +84,7 @@ impl Run {
             covered: false,
             put_off: Duration::ZERO,
             unstored: None,
+            obstacle: None,
             held: Vec::new(),
             repair: None,
             parts,

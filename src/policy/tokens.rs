@@ -60,10 +60,44 @@ pub fn bound(request: &ChatRequest, bytes: usize) -> u64 {
 }
 
 /// The most tokens that a request's input may have for `model`, by a count: half as many again where that is an
-/// estimate. Vocabularies that are not public need up to so many more for the same text.
+/// estimate (vocabularies that are not public need up to so many more for the same text), and a token a byte for
+/// whatever may be text and is not counted, such as `functions`.
 pub fn at_most(model: &str, request: &ChatRequest) -> u64 {
     let counted = count_input(model, request);
-    if is_estimate(model, request) { counted.saturating_add(counted / 2) } else { counted }
+    let margin = if is_estimate(model, request) { counted / 2 } else { 0 };
+    let messages = request.messages().iter().filter_map(Value::as_object);
+    let others =
+        messages.chain([request.body()]).flatten().filter(|(field, _)| !NO_TEXT.contains(&field.as_str()));
+    counted.saturating_add(margin).saturating_add(others.map(|(_, value)| bytes_of(value)).sum())
+}
+
+/// Fields of a request and of its messages that are counted, or have no text for the model.
+const NO_TEXT: [&str; 17] = [
+    "messages",
+    "tools",
+    "response_format",
+    "role",
+    "name",
+    "content",
+    "tool_calls",
+    "tool_call_id",
+    "model",
+    "user",
+    "metadata",
+    "service_tier",
+    "reasoning_effort",
+    "verbosity",
+    "stream_options",
+    "tool_choice",
+    "prompt_cache_key",
+];
+
+/// How long a value is as JSON; numbers and the like are settings.
+fn bytes_of(value: &Value) -> u64 {
+    match value {
+        Value::String(_) | Value::Array(_) | Value::Object(_) => value.to_string().len() as u64,
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
 }
 
 /// Tokens of a text for `model`.

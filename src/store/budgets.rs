@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::error::StoreError;
 use super::open::connect;
 use super::reader::Reader;
-use super::standings::{self, COLUMNS, Standings, budget_of, standing, words};
+use super::standings::{COLUMNS, Standings, budget_of, standing, words};
 use super::wait::Patience;
 use super::{holds, lease, spend};
 use crate::domain::budget::{Budget, BudgetId, BudgetPeriod, Holder, Scope, Share};
@@ -56,11 +56,6 @@ impl Reader {
             let budgets = found.query_map([], budget_of)?.collect::<rusqlite::Result<Vec<Budget>>>()?;
             budgets.into_iter().map(|budget| state(&moment, budget, now)).collect()
         })
-    }
-
-    /// Whether there are any budgets.
-    pub fn has_budgets(&self) -> Result<bool, StoreError> {
-        self.read(standings::any)
     }
 }
 
@@ -169,13 +164,17 @@ fn begin(
     budget: &Budget,
     now: DateTime<Utc>,
 ) -> rusqlite::Result<()> {
-    let unknown = before.map(|before| holds::settled_unknown(connection, before, now)).transpose()?;
-    let unknown = unknown.unwrap_or_default();
+    let (spent, unpriced_calls) = spend::since(connection, &budget.scope, budget.began(now))?;
+    let mut standing = Standing { spent, unpriced_calls, ..Standing::default() };
+    if let Some(before) = before {
+        let old = holds::settled(connection, before, now)?;
+        let (on_record, _) = spend::since(connection, &before.scope, before.began(now))?;
+        standing.spent += (old.spent - on_record).max(Money::ZERO);
+        (standing.unknown, standing.unpriced_calls) = (old.unknown, old.unpriced_calls);
+    }
     connection.execute("DELETE FROM budget_periods WHERE budget = ?1", [budget.id.0])?;
     let mut standings = Standings::new(connection);
-    let (spent, unpriced_calls) = spend::since(connection, &budget.scope, budget.began(now))?;
-    *standings.of(budget.id, budget.period_at(now))? =
-        Standing { spent: spent + unknown, unknown, unpriced_calls, ..Standing::default() };
+    *standings.of(budget.id, budget.period_at(now))? = standing;
     holds::rebook(connection, budget, &mut standings)?;
     standings.save()
 }

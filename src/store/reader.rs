@@ -11,7 +11,11 @@ use rustix::fs::Access;
 use super::error::StoreError;
 use super::file::{check_file, is_writable, refuse_network};
 use super::open::{MIGRATIONS, migrate, open_flagged, version};
+use super::standings;
 use super::wait::Patience;
+
+/// The version from which on there are budgets.
+const VERSION_WITH_BUDGETS: usize = 4;
 
 /// A connection for reading, which never waits for writers.
 #[derive(Debug)]
@@ -65,6 +69,26 @@ impl Reader {
         self.connection.path().filter(|path| !path.is_empty())?;
         let connection = open_for_reading(&self.path).ok()?;
         Some(Self { connection, path: self.path.clone(), patience: Patience::default() })
+    }
+
+    /// Whether the store at `path` has any budgets; nothing where none can be kept: there is no store, or one of a
+    /// version that knew none. Changes nothing.
+    ///
+    /// # Errors
+    /// Whatever keeps a store from being read that may have some.
+    pub fn has_budgets(path: &Path) -> Result<Option<bool>, StoreError> {
+        use StoreError::{Foreign, Missing, NotADatabase, Open};
+        let patience = Patience::default();
+        let found = check_readable(path)
+            .and_then(|()| open_for_reading(path))
+            .and_then(|connection| Ok((version(&connection, path, &patience)?, connection)));
+        match found {
+            Ok((VERSION_WITH_BUDGETS.., connection)) => {
+                patience.until_free(path, || standings::any(&connection)).map(Some)
+            }
+            Ok(_) | Err(Missing(_) | Open { .. } | NotADatabase(_) | Foreign(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What there is to read where no store has been made yet at `path`.

@@ -87,7 +87,7 @@ pub(super) fn correct(
     connection.prepare_cached(SPEND)?.execute(params![quarter, provider, model, more, unpriced])?;
     let account = interned.account(connection, &Account::of(call))?;
     connection.prepare_cached(LEDGER)?.execute(params![quarter, account, more, unpriced])?;
-    standings::correct(connection, call, more)
+    standings::correct(connection, call, more, unpriced)
 }
 
 /// What the calls of a scope have cost since then, and how many there are whose cost is not known.

@@ -51,12 +51,21 @@ pub(super) fn words(scope: &Scope) -> [&str; 5] {
 
 /// The budgets that calls of an account are under.
 pub(super) fn covering(connection: &Connection, account: &Account) -> rusqlite::Result<Vec<Budget>> {
-    // There may be a budget for every user.
-    let query = format!("SELECT {COLUMNS} FROM budgets WHERE user IN ('', ?1) ORDER BY id");
+    // By its index: there may be a budget for every user, or for every value of a label.
+    let query = format!(
+        "SELECT {COLUMNS} FROM budgets WHERE user IN ('', ?1) AND provider IN ('', ?2) AND model IN ('', ?3)
+            AND tag_key = ?4 AND tag_value = ?5"
+    );
     let mut query = connection.prepare_cached(&query)?;
-    let user = account.user.as_deref().unwrap_or_default();
-    let budgets = query.query_map([user], budget_of)?;
-    budgets.filter(|budget| budget.as_ref().map_or(true, |budget| budget.scope.covers(account))).collect()
+    let (user, target) = (account.user.as_deref().unwrap_or_default(), &account.target);
+    let mut found = Vec::new();
+    let tags = account.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    for (key, value) in tags.chain([("", "")]) {
+        let scope = [user, target.provider.as_str(), target.model.as_str(), key, value];
+        found.extend(query.query_map(scope, budget_of)?.collect::<rusqlite::Result<Vec<Budget>>>()?);
+    }
+    found.sort_by_key(|budget| budget.id);
+    Ok(found)
 }
 
 /// Whether there are any.
@@ -127,13 +136,20 @@ pub(super) fn standing(connection: &Connection, budget: BudgetId, period: i64) -
     Ok(found.optional()?.unwrap_or_default())
 }
 
-/// Puts the difference that another price makes to a call's cost on the budgets that it was under.
-pub(super) fn correct(connection: &Connection, call: &CallSummary, more: i64) -> rusqlite::Result<()> {
-    const UPDATE: &str =
-        "UPDATE budget_periods SET spent_nanos = spent_nanos + ?3 WHERE budget = ?1 AND period = ?2";
+/// Puts the difference that another price makes to a call's cost, and to the number of calls without one, on the
+/// budgets that it was under.
+pub(super) fn correct(
+    connection: &Connection,
+    call: &CallSummary,
+    more: i64,
+    unpriced: i64,
+) -> rusqlite::Result<()> {
+    const UPDATE: &str = "UPDATE budget_periods
+        SET spent_nanos = spent_nanos + ?3, unpriced_calls = max(0, unpriced_calls + ?4)
+        WHERE budget = ?1 AND period = ?2";
     for budget in covering(connection, &Account::of(call))? {
         let period = budget.period_at(call.started);
-        connection.prepare_cached(UPDATE)?.execute([budget.id.0, period, more])?;
+        connection.prepare_cached(UPDATE)?.execute([budget.id.0, period, more, unpriced])?;
     }
     Ok(())
 }

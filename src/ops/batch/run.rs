@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::input::{InputError, Line};
 use super::report::{ItemReport, Summary, Tally};
+use crate::domain::budget::Scope;
 use crate::ops::output::Output;
-use crate::pipeline::{CallContext, CallError, Notice, Outcome, Pipeline, RefusedCall};
+use crate::pipeline::{CallContext, CallError, Notice, Pipeline, RefusedCall};
+use crate::policy::budget::Obstacle;
 use crate::store::StoreError;
 
 /// How to run a batch.
@@ -45,8 +47,10 @@ pub enum BatchError {
     Budget {
         /// Which, and why.
         message: String,
-        /// Whether it is the price that is missing.
-        unpriced: bool,
+        /// The same for programs.
+        obstacle: Box<Obstacle>,
+        /// Whether other items may be under no such budget, so that the run goes on.
+        others_go_on: bool,
     },
     /// A request that names no model cannot be sent, and so can no other that names none.
     #[error(transparent)]
@@ -156,14 +160,19 @@ async fn answer(pipeline: &Pipeline, context: CallContext, index: u64, line: Lin
     };
     let report = ItemReport::new(index, item.id.take(), place);
     let own_model = item.request.model().is_some();
+    let whose: Whose = (context.user.clone(), context.tags.clone());
     let (request, context) = item.into_call(context);
     match pipeline.ask(request, context).await {
-        Ok(outcome) => {
-            let budget = outcome.is_over_budget().then(|| over_budget(&outcome));
-            let sent = !outcome.is_unsent();
+        Ok(mut outcome) => {
+            let (message, sent) = (outcome.message().to_owned(), !outcome.is_unsent());
+            let budget = outcome.obstacle.take().map(|obstacle| {
+                let others_go_on = !is_of_all(&obstacle.budget.scope, &whose, own_model);
+                BatchError::Budget { message, obstacle, others_go_on }
+            });
+            let alone = matches!(budget, Some(BatchError::Budget { others_go_on: true, .. }));
             let (report, recorded) = report.with_outcome(outcome);
             let ended = recorded.map_err(BatchError::Store).and(budget.map_or(Ok(()), Err));
-            (sent.then_some(report), ended)
+            ((sent || alone).then_some(report), ended)
         }
         // What one line lacks, or names, is no reason to stop; nor is it that everything stops already.
         Err(CallError::Refused(error))
@@ -178,8 +187,15 @@ async fn answer(pipeline: &Pipeline, context: CallContext, index: u64, line: Lin
     }
 }
 
-fn over_budget(outcome: &Outcome) -> BatchError {
-    BatchError::Budget { message: outcome.message().to_owned(), unpriced: outcome.lacks_price() }
+/// Whom the calls of all items are for, as far as no line says otherwise.
+type Whose = (Option<String>, Vec<(String, String)>);
+
+/// Whether a budget is for all items, not just for those of which lines say so.
+fn is_of_all(scope: &Scope, (user, tags): &Whose, own_model: bool) -> bool {
+    let of_model = scope.model.is_some() || scope.provider.is_some();
+    scope.user.as_ref().is_none_or(|wanted| user.as_ref() == Some(wanted))
+        && scope.tag.as_ref().is_none_or(|tag| tags.contains(tag))
+        && !(of_model && own_model)
 }
 
 /// A context that counts retries before it passes them on.
@@ -223,9 +239,11 @@ impl Run<'_> {
         }
     }
 
-    /// Going on would be wrong: no further item is started.
+    /// Where going on would be wrong no further item is started.
     fn fail(&mut self, error: BatchError) {
-        self.stop.cancel();
+        if !matches!(error, BatchError::Budget { others_go_on: true, .. }) {
+            self.stop.cancel();
+        }
         self.error.get_or_insert(error);
     }
 }

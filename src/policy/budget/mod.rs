@@ -120,7 +120,8 @@ impl Standing {
 
     /// Whether the warning is due that has not been spoken yet; from then on it has.
     pub fn warns(&mut self, budget: &Budget) -> bool {
-        let due = budget.warn.is_some_and(|share| share.is_reached(self.spent, budget.limit));
+        let reached = budget.warn.is_some_and(|share| share.is_reached(self.spent, budget.limit));
+        let due = reached && self.spent > Money::ZERO;
         let news = due && !self.warned;
         self.warned |= due;
         news

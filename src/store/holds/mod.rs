@@ -188,7 +188,7 @@ fn sweep(connection: &Connection, uptime: i64, now: DateTime<Utc>) -> rusqlite::
 
 fn sweep_owner(connection: &Connection, owner: i64) -> rusqlite::Result<()> {
     const HELD: &str = "SELECT call, attempt, budget, period, nanos, FALSE FROM holds WHERE owner = ?1";
-    sweep_rows(connection, rows(connection, HELD, &owner)?)?;
+    sweep_rows(connection, &rows(connection, HELD, &owner)?, |row| row.amount)?;
     connection.execute("DELETE FROM owners WHERE id = ?1", [owner]).map(drop)
 }
 
@@ -196,27 +196,25 @@ fn sweep_owner(connection: &Connection, owner: i64) -> rusqlite::Result<()> {
 fn sweep_call(connection: &Connection, call: CallId, spent: Money) -> rusqlite::Result<()> {
     const HELD: &str = "SELECT call, attempt, budget, period, nanos, FALSE FROM holds
         WHERE call = ?1 AND owner IS NOT NULL";
-    const KEEP: &str = "UPDATE holds SET nanos = ?4 WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
-    let mut held = rows(connection, HELD, call.0.as_bytes())?;
-    let mut standings = Standings::new(connection);
-    for row in &mut held {
-        let standing = standings.of(row.budget, row.period)?;
-        standing.release(row.amount);
-        standing.hold(spent);
-        row.amount = spent;
-        let key = params![row.call.0.as_bytes(), row.attempt, row.budget.0, spent.nanos()];
-        connection.prepare_cached(KEEP)?.execute(key)?;
-    }
-    standings.save()?;
-    sweep_rows(connection, held)
+    sweep_rows(connection, &rows(connection, HELD, call.0.as_bytes())?, |_| spent)
 }
 
-fn sweep_rows(connection: &Connection, held: Vec<HeldRow>) -> rusqlite::Result<()> {
-    const SWEEP: &str = "UPDATE holds SET owner = NULL WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
+/// Takes so much of what each hold is to have been spent, and gives back the rest.
+fn sweep_rows(
+    connection: &Connection,
+    held: &[HeldRow],
+    spent: impl Fn(&HeldRow) -> Money,
+) -> rusqlite::Result<()> {
+    const SWEEP: &str =
+        "UPDATE holds SET owner = NULL, nanos = ?4 WHERE call = ?1 AND attempt = ?2 AND budget = ?3";
     let mut standings = Standings::new(connection);
+    let mut sweep = connection.prepare_cached(SWEEP)?;
     for row in held {
-        standings.of(row.budget, row.period)?.sweep(row.amount);
-        row.change(connection, SWEEP)?;
+        let (standing, spent) = (standings.of(row.budget, row.period)?, spent(row));
+        standing.release(row.amount);
+        standing.hold(spent);
+        standing.sweep(spent);
+        sweep.execute(params![row.call.0.as_bytes(), row.attempt, row.budget.0, spent.nanos()])?;
     }
     standings.save()
 }
@@ -279,17 +277,19 @@ pub(super) fn holders(
     Ok((holders, dead))
 }
 
-/// What is on a budget's books of calls that were settled without anybody knowing whether they are billed.
-pub(super) fn settled_unknown(
+/// What has become of a budget's money, without what was swept.
+pub(super) fn settled(
     connection: &Connection,
     budget: &Budget,
     now: DateTime<Utc>,
-) -> rusqlite::Result<Money> {
+) -> rusqlite::Result<Standing> {
     const SWEPT: &str =
         "SELECT ifnull(sum(nanos), 0) FROM holds WHERE budget = ?1 AND period = ?2 AND owner IS NULL";
     let period = budget.period_at(now);
     let swept = connection.query_row(SWEPT, [budget.id.0, period], |row| row.get(0))?;
-    Ok(standing(connection, budget.id, period)?.unknown - Money::from_nanos(swept))
+    let mut standing = standing(connection, budget.id, period)?;
+    standing.unsweep(Money::from_nanos(swept));
+    Ok(standing)
 }
 
 /// Puts a budget's holds into the periods they are in now that its days begin elsewhere.

@@ -67,7 +67,8 @@ impl Desk {
 
     /// Gives back what is held for a call, and puts what it has come to on the budgets it is under.
     fn settle(&mut self, call: &CallSummary, settlement: &Settlement) -> rusqlite::Result<Vec<Warning>> {
-        if !self.budgets.look(&self.connection)? {
+        // What is held may be for a budget that is no more.
+        if !self.budgets.look(&self.connection)? && !self.lease.holds_for(call.id) {
             return Ok(Vec::new());
         }
         let what = (call.id, call.started, &Account::of(call));

@@ -106,6 +106,7 @@ fn a_budget_is_read_by_programs_too() {
         "unknown_usd": 0.0,
         "unpriced_calls": 0,
         "exhausted": false,
+        "refused_usd": null,
         "warn_percent": null,
         "from": null,
         "resets_at": null,

@@ -154,7 +154,7 @@ fn number(text: &str) -> Result<i64, String> {
 }
 
 /// The fields of a budget, as CSV has them.
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 20] = [
     "id",
     "period",
     "scope.model",
@@ -171,6 +171,7 @@ const COLUMNS: [&str; 19] = [
     "unknown_usd",
     "unpriced_calls",
     "exhausted",
+    "refused_usd",
     "warn_percent",
     "from",
     "resets_at",
@@ -200,13 +201,21 @@ fn list(form: ListArgs, session: &Session, now: DateTime<Utc>, ui: &Ui) -> Resul
 }
 
 fn set(args: &SetArgs, session: &Session, now: DateTime<Utc>, ui: &Arc<Ui>) -> Result<u8, CliError> {
+    let usual_zone = session.zone().lasting();
+    if args.time_zone.or(Some(usual_zone)) == Some(Zone::System) && args.period != PeriodArg::Total {
+        let message = "the system's time zone has no name, by which a budget could keep it";
+        return Err(CliError::usage(
+            message,
+            "say where days begin: --time-zone UTC, or a name such as Europe/Berlin",
+        ));
+    }
     let change = BudgetChange {
         scope: scope(args, session)?,
         period: args.period.into(),
         limit: args.limit,
         warn: args.warn,
         zone: args.time_zone,
-        usual_zone: session.zone().lasting(),
+        usual_zone,
     };
     let editor = BudgetEditor::open(&session.store_file()?, Arc::new(session::patience(ui)))?;
     let budget = BudgetReport::new(editor.set(&change, now)?, now);
@@ -279,10 +288,10 @@ pub(super) fn describe<'a>(
         Column::text("Period"),
         Column::number("Limit"),
         Column::number("Spent"),
-        Column::number("Held").extra(2),
-        Column::number("Left").extra(3),
-        Column::number("Used"),
-        Column::text("Resets").extra(1),
+        Column::number("Held").extra(4),
+        Column::number("Left").extra(1),
+        Column::number("Used").extra(3),
+        Column::text("Resets").extra(2),
     ];
     let budgets: Vec<&BudgetReport> = budgets.into_iter().collect();
     let rows: Vec<Vec<String>> = budgets.iter().map(|budget| row(budget, zone)).collect();
@@ -322,7 +331,8 @@ fn remarks(budget: &BudgetReport) -> Vec<String> {
         let overrun = dollars(Some(budget.overrun_usd));
         remarks.push(format!("Budget {id}: {overrun} more than the limit was spent"));
     } else if budget.exhausted && budget.spent_usd < budget.limit_usd {
-        remarks.push(format!("Budget {id}: too little is left for a call that was refused"));
+        let refused = dollars(budget.refused_usd);
+        remarks.push(format!("Budget {id}: too little is left for a call that was refused ({refused})"));
     }
     if budget.unknown_usd > Money::ZERO {
         let unknown = dollars(Some(budget.unknown_usd));
