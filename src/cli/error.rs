@@ -314,10 +314,12 @@ fn budget_hint(obstacle: &Obstacle) -> String {
     if obstacle.verdict == Verdict::Unpriced {
         return "import its price with `llmops cost prices import`, or send it all the same with --allow-unpriced".into();
     }
-    let wait = if obstacle.passes() { ", wait for its next period with --wait" } else { "" };
-    format!(
-        "raise it with `llmops cost budget set`, ask for less with --max-tokens{wait}; `llmops cost budget` lists all"
-    )
+    let rest = if obstacle.passes() {
+        ", ask for less with --max-tokens, or wait for its next period with --wait"
+    } else {
+        ", or ask for less with --max-tokens"
+    };
+    format!("raise it with `llmops cost budget set`{rest}; `llmops cost budget` lists all")
 }
 
 fn failure_hint(outcome: &Outcome) -> Option<String> {

@@ -315,6 +315,9 @@ mod tests {
         chat.set("max_tokens", 5.into());
         chat.set_output_limit("max_completion_tokens", 7);
         assert_eq!(chat.output_limit(), Some(7));
+        chat.set("max_tokens", 9.into());
+        assert_eq!(chat.output_limit(), Some(9));
+        chat.set_output_limit("max_completion_tokens", 7);
         assert!(!chat.body().contains_key("max_tokens"));
     }
 

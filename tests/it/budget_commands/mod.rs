@@ -1,6 +1,7 @@
 //! `llmops cost budget` as users meet it: what is set, listed and refused, in which periods, and in which words.
 
 mod clocks;
+mod edges;
 mod limits;
 mod mistakes;
 mod records;
