@@ -140,7 +140,7 @@ CREATE TABLE budgets (
     warn_millionths INTEGER                  -- the share of the limit at which to warn
 ) STRICT;
 
-CREATE UNIQUE INDEX budgets_by_scope ON budgets (user, provider, model, tag_key, tag_value, period);
+CREATE UNIQUE INDEX budgets_by_scope ON budgets (tag_key, tag_value, user, provider, model, period);
 
 -- What has become of a budget's money, by period: the number of its first day since 1970, 0 for `total`.
 CREATE TABLE budget_periods (

@@ -51,18 +51,21 @@ pub(super) fn words(scope: &Scope) -> [&str; 5] {
 
 /// The budgets that calls of an account are under.
 pub(super) fn covering(connection: &Connection, account: &Account) -> rusqlite::Result<Vec<Budget>> {
-    // By its index: there may be a budget for every user, or for every value of a label.
+    // By the index: there may be a budget for every user, or for every value of a label. Without `IN`, for whose list
+    // SQLite makes a table each time.
     let query = format!(
-        "SELECT {COLUMNS} FROM budgets WHERE user IN ('', ?1) AND provider IN ('', ?2) AND model IN ('', ?3)
-            AND tag_key = ?4 AND tag_value = ?5"
+        "SELECT {COLUMNS} FROM budgets WHERE tag_key = ?1 AND tag_value = ?2 AND user = ?3
+            AND (+provider = '' OR +provider = ?4) AND (+model = '' OR +model = ?5)"
     );
     let mut query = connection.prepare_cached(&query)?;
-    let (user, target) = (account.user.as_deref().unwrap_or_default(), &account.target);
-    let mut found = Vec::new();
+    let (provider, model) = (account.target.provider.as_str(), account.target.model.as_str());
     let tags = account.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let mut found = Vec::new();
     for (key, value) in tags.chain([("", "")]) {
-        let scope = [user, target.provider.as_str(), target.model.as_str(), key, value];
-        found.extend(query.query_map(scope, budget_of)?.collect::<rusqlite::Result<Vec<Budget>>>()?);
+        for user in account.user.as_deref().into_iter().chain([""]) {
+            let budgets = query.query_map([key, value, user, provider, model], budget_of)?;
+            found.extend(budgets.collect::<rusqlite::Result<Vec<Budget>>>()?);
+        }
     }
     found.sort_by_key(|budget| budget.id);
     Ok(found)
