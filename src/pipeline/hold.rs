@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::run::{Run, cancelled};
+use super::run::{Held, Run, cancelled};
 use super::{Notice, decide};
 use crate::domain::account::Account;
 use crate::domain::budget::BudgetId;
@@ -30,14 +30,6 @@ const LOOK_FOR_MORE: Duration = Duration::from_secs(1);
 
 /// A wait this long has to be explained.
 const QUIET: Duration = Duration::from_secs(3);
-
-/// Money that is set aside.
-pub(super) struct Held {
-    /// For the attempt of this index and those after it, until one may have been run.
-    attempt: usize,
-    /// How much; nothing of what has no price.
-    amount: Option<Money>,
-}
 
 /// What an attempt may cost.
 struct Estimate {

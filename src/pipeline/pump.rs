@@ -21,7 +21,7 @@ impl Run {
             ending => ending,
         };
         if matches!(ending, Ending::Whole(_)) {
-            for delta in std::mem::take(&mut self.held) {
+            for delta in std::mem::take(&mut self.kept_back) {
                 // The answer is whole, whoever reads it.
                 let _ = self.forward(delta, &reader).await;
             }
@@ -36,7 +36,7 @@ impl Run {
         loop {
             match self.next_event(&mut live, reader).await {
                 Ok(Event::Alive) => {}
-                Ok(Event::Delta(delta)) if self.holds_back() => self.held.push(delta),
+                Ok(Event::Delta(delta)) if self.holds_back() => self.kept_back.push(delta),
                 Ok(Event::Delta(delta)) => {
                     if let Err(failure) = self.forward(delta, reader).await {
                         return Ending::Part(live.stream.so_far(), failure);

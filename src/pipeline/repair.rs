@@ -37,7 +37,7 @@ impl Run {
         reader: &mpsc::Sender<AnswerEvent>,
     ) -> Result<Live, Failure> {
         let Unfit { completion, failure, violation } = unfit;
-        self.held.clear();
+        self.kept_back.clear();
         self.covered = false;
         self.end_attempt(Some(failure.clone()));
         let known = self.whole_usage(&completion).await;

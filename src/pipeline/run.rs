@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::hold::Held;
 use super::{Answer, CallContext, Outcome, Parts, Plan};
 use crate::domain::call::{Attempt, CallId};
 use crate::domain::event::{Completion, Delta, Event};
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::money::Money;
 use crate::policy::budget::Obstacle;
 use crate::provider::{EventStream, Outgoing, Provider};
 use crate::store::StoreError;
@@ -43,9 +43,17 @@ pub(super) struct Run {
     /// What kept it from being sent.
     pub(super) obstacle: Option<Box<Obstacle>>,
     /// Pieces that the reader gets once the answer is known to fit.
-    pub(super) held: Vec<Delta>,
+    pub(super) kept_back: Vec<Delta>,
     /// Once a first answer did not fit: what became of it, and what is asked instead.
     pub(super) repair: Option<Repair>,
+}
+
+/// Money that is set aside.
+pub(super) struct Held {
+    /// For the attempt of this index and those after it, until one may have been run.
+    pub(super) attempt: usize,
+    /// How much; nothing of what has no price.
+    pub(super) amount: Option<Money>,
 }
 
 /// A whole answer that does not fit.
@@ -85,7 +93,7 @@ impl Run {
             put_off: Duration::ZERO,
             unstored: None,
             obstacle: None,
-            held: Vec::new(),
+            kept_back: Vec::new(),
             repair: None,
             parts,
             provider,
