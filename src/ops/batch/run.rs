@@ -159,7 +159,7 @@ async fn answer(pipeline: &Pipeline, context: CallContext, index: u64, line: Lin
         Err(error) => return (Some(ItemReport::new(index, None, place).with_bad_line(&error)), Ok(())),
     };
     let report = ItemReport::new(index, item.id.take(), place);
-    let own_model = item.request.model().is_some();
+    let own_model = context.overrides.model.is_none() && item.request.model().is_some();
     let whose: Whose = (context.user.clone(), context.tags.clone());
     let (request, context) = item.into_call(context);
     match pipeline.ask(request, context).await {

@@ -59,6 +59,13 @@ fn one_users_budget_ends_no_other_users_items() {
     env.write("in.jsonl", "\"hi\"\n\"hi\"\n");
     let output = run(&["--user", "ann"]).run().expect_status(4);
     assert!(output.stdout.is_empty() && output.stderr.contains("2 not sent"), "{output}");
+    // What the command line says of the model is so for all items, whatever their lines say.
+    set(&env, &["0", "--model", "sim/dollar"]);
+    let line =
+        json!({"messages": [{"role": "user", "content": "hi"}], "model": "sim/other"}).to_string() + "\n";
+    env.write("in.jsonl", line.repeat(2));
+    let output = run(&["-m", "sim/dollar"]).run().expect_status(4);
+    assert!(output.stdout.is_empty() && output.stderr.contains("2 not sent"), "{output}");
 }
 
 #[test]
