@@ -68,6 +68,8 @@ pub(super) fn covering(connection: &Connection, account: &Account) -> rusqlite::
         }
     }
     found.sort_by_key(|budget| budget.id);
+    // A label without a name, which a line may have, looks like none.
+    found.dedup_by_key(|budget| budget.id);
     Ok(found)
 }
 

@@ -165,3 +165,12 @@ fn what_has_no_price_is_counted_until_it_has_one() {
     let _ = env.llmops(["cost", "reprice", "--since", "yesterday"]).run().expect_status(0);
     assert_eq!(listed(&env, &["unpriced_calls"]), json!([[1]]));
 }
+
+#[test]
+fn a_label_without_a_name_is_no_second_budget() {
+    let env = home();
+    set(&env, &["9", "--period", "total"]);
+    env.write("in.jsonl", json!({"prompt": "hi", "tags": {"": ""}}).to_string() + "\n");
+    let _ = env.llmops(["batch", "in.jsonl", "--max-tokens", "1"]).run().expect_status(0);
+    assert_eq!(listed(&env, &["spent_usd", "held_usd"]), json!([[1.0, 0.0]]));
+}
