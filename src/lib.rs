@@ -5,7 +5,7 @@
 //!
 //! | floor | module | what lives there |
 //! |---|---|---|
-//! | 0 | [`domain`] | plain data: requests, events, calls, money, settings |
+//! | 0 | [`domain`] | plain data: requests, events, calls, money, budgets, settings |
 //! | 1 | [`policy`] | pure decisions: prices, budgets, retries, model names, tokens, templates, schemas, masks, days |
 //! | 2 | [`store`] | the SQLite store; all SQL |
 //! | 2 | [`provider`] | who answers: OpenAI-compatible endpoints and the simulator; all HTTP |

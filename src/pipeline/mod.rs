@@ -52,7 +52,7 @@ use crate::telemetry::CallLog;
 /// Everything a call needs, put together once by the command line.
 #[derive(Debug)]
 pub struct Parts {
-    /// Where calls are recorded, and budgets are kept; none with `--no-log` where there are no budgets.
+    /// Where calls are recorded, and budgets are kept; none with `--no-log` where there is no store.
     pub store: Option<Writer>,
     /// Who answers.
     pub providers: Registry,

@@ -58,7 +58,7 @@ pub struct Standing {
     pub unknown: Money,
     /// What is held for calls under way.
     pub held: Money,
-    /// Calls that were sent although their model has no price.
+    /// Calls whose cost is not known, and not in what was spent.
     pub unpriced_calls: u64,
     /// The least that was refused.
     pub refused: Option<Money>,
