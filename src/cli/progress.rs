@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::human::thousands;
 use super::ui::Ui;
-use crate::ops::batch::report::Tally;
+use crate::ops::batch::tally::Tally;
 
 const LINE_EVERY: Duration = Duration::from_secs(10);
 

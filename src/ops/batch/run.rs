@@ -12,7 +12,8 @@ use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::input::{InputError, Line};
-use super::report::{ItemReport, Summary, Tally};
+use super::report::ItemReport;
+use super::tally::{Summary, Tally};
 use crate::domain::budget::Scope;
 use crate::ops::output::Output;
 use crate::pipeline::{CallContext, CallError, Notice, Pipeline, RefusedCall};

@@ -7,7 +7,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::{CallArgs, GlobalArgs, ListArgs, RequestArgs};
-use crate::cli::commands::batch::{InputFormat, quote_all, sources};
+use crate::cli::commands::batch::inputs::{InputFormat, quote_all, sources};
 use crate::cli::commands::quote;
 use crate::cli::error::CliError;
 use crate::cli::exit;

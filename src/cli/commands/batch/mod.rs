@@ -1,31 +1,30 @@
 //! `llmops batch`: files of prompts, answered in parallel.
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+pub(super) mod inputs;
+mod summary;
+
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use self::inputs::{InputFormat, check_models, note_unused, quote_all, sources};
+use self::summary::{open_summary, report};
 use super::quote;
 use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
-use crate::cli::human::{dollars, seconds, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::cli::signals::{heeding, unless_stopped};
 use crate::cli::ui::Ui;
-use crate::cli::{exit, format, limits, out, session};
+use crate::cli::{exit, limits, out, session};
 use crate::domain::call::Origin;
-use crate::ops::batch::input::{self, Checked, Source};
-use crate::ops::batch::item::LineFormat;
-use crate::ops::batch::report::Summary;
-use crate::ops::batch::run::{BatchError, BatchOptions, Ended, run as run_batch};
+use crate::ops::batch::input::{self, Source};
+use crate::ops::batch::run::{BatchOptions, Ended, run as run_batch};
 use crate::ops::output::Output;
-use crate::ops::quote::{Quote, QuoteRow};
+use crate::ops::quote::QuoteRow;
 use crate::pipeline::{CallContext, Pipeline};
 
 /// Answer files of prompts in parallel
@@ -68,14 +67,6 @@ pub(in crate::cli) struct BatchArgs {
     pub(in crate::cli) call: CallArgs,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum InputFormat {
-    /// A prompt a line
-    Txt,
-    /// JSON a line
-    Jsonl,
-}
-
 pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let templated = args.call.request.template.is_some();
     let sources = sources(&args.files, args.input_format, templated)?;
@@ -107,19 +98,6 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     // Not waited for: the reading of a terminal may still hang.
     runtime.shutdown_background();
     report(ui, args, global, ended, signal, summary)
-}
-
-/// What a command reads its prompts from.
-pub(in crate::cli) fn sources(
-    files: &[PathBuf],
-    format: Option<InputFormat>,
-    templated: bool,
-) -> Result<Vec<Source>, CliError> {
-    let format = format.map(|format| match format {
-        InputFormat::Txt => LineFormat::Txt,
-        InputFormat::Jsonl => LineFormat::Jsonl,
-    });
-    Ok(files.iter().map(|path| Source::new(path, format, templated)).collect::<Result<_, _>>()?)
 }
 
 /// Sends everything, and returns when all calls are on the books.
@@ -186,127 +164,4 @@ fn out_of(args: &BatchArgs) -> Option<&Path> {
 fn is_same_file(a: &Path, b: &Path) -> bool {
     let known = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
     known(a).is_some_and(|a| known(b) == Some(a))
-}
-
-/// A model that cannot be called fails before the first call, not at every item.
-async fn check_models(pipeline: &Pipeline, context: &CallContext, checked: &Checked) -> Result<(), CliError> {
-    if let Some(model) = &context.overrides.model {
-        pipeline.check_model(Some(model)).await?;
-        return Ok(());
-    }
-    for (model, place) in &checked.models {
-        pipeline.check_model(model.as_deref()).await.map_err(|error| match model {
-            Some(_) => CliError::LineModel { place: place.clone(), error },
-            None => error.into(),
-        })?;
-    }
-    Ok(())
-}
-
-fn note_unused(ui: &Ui, unused: &BTreeSet<String>, templated: bool) {
-    if !unused.is_empty() {
-        let keys: Vec<String> = unused.iter().map(|key| format!("`{key}`")).collect();
-        let keys = keys.join(", ");
-        ui.note(&if templated {
-            format!("note: keys that the template does not use: {keys}")
-        } else {
-            format!(
-                "note: keys beside `prompt` that nothing uses: {keys} (request fields go beside `messages`, or \
-                 into --param; variables need a template, -t)"
-            )
-        });
-    }
-}
-
-/// Opened before the first call, so that it cannot fail after the last.
-fn open_summary(path: &Path) -> Result<File, CliError> {
-    File::create(path).map_err(|reason| CliError::Write { path: path.to_owned(), reason })
-}
-
-/// What the calls of these files would use and cost.
-pub(in crate::cli) fn quote_all(
-    pipeline: &Pipeline,
-    context: &CallContext,
-    sources: Vec<Source>,
-    limit: Option<u64>,
-) -> Result<Quote, CliError> {
-    let mut quote = Quote::default();
-    let mut lines = input::read(sources, limit);
-    while let Some(line) = lines.blocking_recv() {
-        let line = line?;
-        let place = line.place;
-        let item = line.item.map_err(|reason| input::InputError::Line { place, reason })?;
-        let (request, context) = item.into_call(context.clone());
-        let plan = pipeline.plan(request, &context)?;
-        quote.add(pipeline, &plan);
-    }
-    Ok(quote)
-}
-
-fn report(
-    ui: &Ui,
-    args: &BatchArgs,
-    global: &GlobalArgs,
-    ended: Ended,
-    signal: Option<u8>,
-    file: Option<File>,
-) -> Result<u8, CliError> {
-    let Ended { summary, unwritten, error } = ended;
-    let closed =
-        matches!(&error, Some(BatchError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe);
-    if !closed {
-        ui.note(&describe(&summary, out_of(args)));
-    }
-    let failed = matches!(&error, Some(BatchError::Output(_)));
-    if unwritten > 0 && !failed {
-        ui.note(&format!("{} of the answers were not written: nobody read them", thousands(unwritten)));
-    }
-    if let (Some(path), Some(mut file)) = (&args.summary, file) {
-        let written = file.write_all(format::json(&summary).as_bytes());
-        written.map_err(|reason| CliError::Write { path: path.clone(), reason })?;
-    }
-    match (error, signal) {
-        (Some(BatchError::Output(reason)), _) => {
-            let out = out_of(args).map(Path::to_owned);
-            Err(CliError::Out { out, reason, unwritten, recorded: !global.no_log })
-        }
-        (Some(error), _) => Err(CliError::Batch(error)),
-        (None, Some(code)) => Ok(code),
-        (None, None) if summary.failed > 0 => Ok(exit::SOME_FAILED),
-        (None, None) => Ok(exit::DONE),
-    }
-}
-
-/// The summary for people.
-fn describe(summary: &Summary, out: Option<&Path>) -> String {
-    let wall = seconds(Duration::from_millis(summary.wall_ms));
-    let unsent = match summary.unsent {
-        0 => String::new(),
-        count => format!(", {} not sent", thousands(count)),
-    };
-    let mut lines = vec![format!(
-        "{} done, {} failed{unsent} in {wall} ({:.1} requests/s)",
-        thousands(summary.done),
-        thousands(summary.failed),
-        summary.requests_per_s
-    )];
-    let tokens = (thousands(summary.input_tokens), thousands(summary.output_tokens));
-    lines.push(format!("tokens   {} in, {} out", tokens.0, tokens.1));
-    let unpriced = match summary.unpriced {
-        0 => String::new(),
-        count => format!(" and {} of unknown cost", thousands(count)),
-    };
-    lines.push(format!("cost     {}{unpriced}", dollars(summary.cost_usd)));
-    if let (Some(p50), Some(p95), Some(p99)) = (summary.p50_ms, summary.p95_ms, summary.p99_ms) {
-        let ms = |ms: u32| seconds(Duration::from_millis(ms.into()));
-        lines.push(format!("latency  p50 {}, p95 {}, p99 {}", ms(p50), ms(p95), ms(p99)));
-    }
-    if !summary.retries.is_empty() {
-        let causes: Vec<String> = summary.retries.iter().map(|(cause, n)| format!("{cause}: {n}")).collect();
-        lines.push(format!("retries  {}", causes.join(", ")));
-    }
-    if let Some(out) = out {
-        lines.push(format!("answers  {}", out.display()));
-    }
-    lines.join("\n")
 }

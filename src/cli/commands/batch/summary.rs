@@ -1,0 +1,88 @@
+//! The end of a batch: its summary, and what the program ends with.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use super::{BatchArgs, out_of};
+use crate::cli::args::GlobalArgs;
+use crate::cli::error::CliError;
+use crate::cli::human::{dollars, seconds, thousands};
+use crate::cli::ui::Ui;
+use crate::cli::{exit, format};
+use crate::ops::batch::run::{BatchError, Ended};
+use crate::ops::batch::tally::Summary;
+
+/// Opened before the first call, so that it cannot fail after the last.
+pub(super) fn open_summary(path: &Path) -> Result<File, CliError> {
+    File::create(path).map_err(|reason| CliError::Write { path: path.to_owned(), reason })
+}
+
+pub(super) fn report(
+    ui: &Ui,
+    args: &BatchArgs,
+    global: &GlobalArgs,
+    ended: Ended,
+    signal: Option<u8>,
+    file: Option<File>,
+) -> Result<u8, CliError> {
+    let Ended { summary, unwritten, error } = ended;
+    let closed =
+        matches!(&error, Some(BatchError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe);
+    if !closed {
+        ui.note(&describe(&summary, out_of(args)));
+    }
+    let failed = matches!(&error, Some(BatchError::Output(_)));
+    if unwritten > 0 && !failed {
+        ui.note(&format!("{} of the answers were not written: nobody read them", thousands(unwritten)));
+    }
+    if let (Some(path), Some(mut file)) = (&args.summary, file) {
+        let written = file.write_all(format::json(&summary).as_bytes());
+        written.map_err(|reason| CliError::Write { path: path.clone(), reason })?;
+    }
+    match (error, signal) {
+        (Some(BatchError::Output(reason)), _) => {
+            let out = out_of(args).map(Path::to_owned);
+            Err(CliError::Out { out, reason, unwritten, recorded: !global.no_log })
+        }
+        (Some(error), _) => Err(CliError::Batch(error)),
+        (None, Some(code)) => Ok(code),
+        (None, None) if summary.failed > 0 => Ok(exit::SOME_FAILED),
+        (None, None) => Ok(exit::DONE),
+    }
+}
+
+/// The summary for people.
+fn describe(summary: &Summary, out: Option<&Path>) -> String {
+    let wall = seconds(Duration::from_millis(summary.wall_ms));
+    let unsent = match summary.unsent {
+        0 => String::new(),
+        count => format!(", {} not sent", thousands(count)),
+    };
+    let mut lines = vec![format!(
+        "{} done, {} failed{unsent} in {wall} ({:.1} requests/s)",
+        thousands(summary.done),
+        thousands(summary.failed),
+        summary.requests_per_s
+    )];
+    let tokens = (thousands(summary.input_tokens), thousands(summary.output_tokens));
+    lines.push(format!("tokens   {} in, {} out", tokens.0, tokens.1));
+    let unpriced = match summary.unpriced {
+        0 => String::new(),
+        count => format!(" and {} of unknown cost", thousands(count)),
+    };
+    lines.push(format!("cost     {}{unpriced}", dollars(summary.cost_usd)));
+    if let (Some(p50), Some(p95), Some(p99)) = (summary.p50_ms, summary.p95_ms, summary.p99_ms) {
+        let ms = |ms: u32| seconds(Duration::from_millis(ms.into()));
+        lines.push(format!("latency  p50 {}, p95 {}, p99 {}", ms(p50), ms(p95), ms(p99)));
+    }
+    if !summary.retries.is_empty() {
+        let causes: Vec<String> = summary.retries.iter().map(|(cause, n)| format!("{cause}: {n}")).collect();
+        lines.push(format!("retries  {}", causes.join(", ")));
+    }
+    if let Some(out) = out {
+        lines.push(format!("answers  {}", out.display()));
+    }
+    lines.join("\n")
+}
