@@ -208,6 +208,7 @@ fn call(number: u64, started: DateTime<Utc>, users: u64) -> Call {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
+        item: None,
         status: if failed { Status::Error } else { Status::Ok },
         attempts: 1,
         usage: Some(usage),

@@ -80,6 +80,9 @@ const CALL: &str = "Call options";
 /// The heading over what is about the form of the result, and where it goes.
 pub(super) const OUTPUT: &str = "Output options";
 
+/// The heading over what is about going on with a run.
+pub(super) const RESUMING: &str = "Going on";
+
 /// Options of every command that makes calls.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Request options")]

@@ -9,6 +9,8 @@ use crate::config::ConfigError;
 use crate::domain::call::ErrorKind;
 use crate::ops::batch::input::InputError;
 use crate::ops::batch::item::LineError;
+use crate::ops::batch::journal::OutsetError;
+use crate::ops::batch::out::OutError;
 use crate::ops::batch::run::BatchError;
 use crate::ops::material::MaterialError;
 use crate::pipeline::{CallError, Outcome, RefusedCall};
@@ -55,12 +57,9 @@ pub(super) enum CliError {
     /// A provider that was to be set up does not answer, or not with this key.
     #[error("trying it failed: {0}")]
     Untried(String),
-    /// OUT is there already.
-    #[error("{} exists", .0.display())]
-    OutExists(PathBuf),
-    /// Another run holds OUT.
-    #[error("{} is being written by another run", .0.display())]
-    OutBusy(PathBuf),
+    /// A batch that cannot begin, or not go on.
+    #[error(transparent)]
+    Outset(#[from] OutsetError),
     /// OUT, or standard output where there is none, could not be written on.
     #[error("cannot write {}: {reason}{}", name_of_out(out.as_deref()), missing(*unwritten, *recorded))]
     Out { out: Option<PathBuf>, reason: io::Error, unwritten: u64, recorded: bool },
@@ -125,8 +124,7 @@ impl CliError {
             | Self::MoreMistakes(_)
             | Self::Material(_)
             | Self::Template(_)
-            | Self::OutExists(_)
-            | Self::OutBusy(_)
+            | Self::Outset(_)
             | Self::Out { out: Some(_), .. }
             | Self::Write { .. }
             | Self::NoBudget(_)
@@ -169,8 +167,7 @@ impl CliError {
             Self::ConfigExists(_) => {
                 Some("edit it, or replace it with --force; `llmops config show` says what is in force".into())
             }
-            Self::OutExists(_) => Some("--overwrite replaces it".into()),
-            Self::OutBusy(_) => Some("wait for it to end, or name another OUT".into()),
+            Self::Outset(error) | Self::Batch(BatchError::Journal(error)) => outset_hint(error),
             Self::Out { unwritten: 1.., recorded: true, .. } => {
                 Some("`llmops calls` lists them, and `llmops calls show` has their text".into())
             }
@@ -180,7 +177,7 @@ impl CliError {
             Self::Write { .. }
             | Self::MoreMistakes(_)
             | Self::Out { .. }
-            | Self::Batch(BatchError::Output(_))
+            | Self::Batch(BatchError::Output(_) | BatchError::Pointless(_))
             | Self::Call(CallError::Lost)
             | Self::Stdout(_)
             | Self::System { .. } => None,
@@ -237,6 +234,23 @@ fn store_hint(error: &StoreError) -> &'static str {
         StoreError::Corrupt { .. } => "move the file away to begin a new store",
         StoreError::Sql { .. } => "check the disk, or name another store with --db",
     }
+}
+
+fn outset_hint(error: &OutsetError) -> Option<String> {
+    let hint = match error {
+        OutsetError::Out(OutError::Exists(_)) => "--resume goes on with it, --overwrite replaces it",
+        OutsetError::Out(OutError::Busy(_)) => "wait for it to end, or name another OUT",
+        OutsetError::Out(OutError::Foreign { .. }) => {
+            "name the OUT of the run, or its --output-format; --overwrite replaces the file"
+        }
+        OutsetError::Out(OutError::Untold(_)) => "--overwrite sends everything again, or name another OUT",
+        OutsetError::Out(OutError::Io { .. }) => return None,
+        OutsetError::Changed(..) => {
+            "go on with what the run began with, or as it is now with --force; --overwrite begins anew"
+        }
+        OutsetError::Store(error) => store_hint(error),
+    };
+    Some(hint.to_owned())
 }
 
 fn refusal_hint(error: &RefusedCall) -> Option<String> {
@@ -311,6 +325,9 @@ pub(super) fn or(names: &[String]) -> String {
 }
 
 fn budget_hint(obstacle: &Obstacle) -> String {
+    if obstacle.budget.scope.run.is_some() && obstacle.verdict != Verdict::Unpriced {
+        return "go on with --resume and a higher --max-cost, or ask for less with --max-tokens".into();
+    }
     if obstacle.verdict == Verdict::Unpriced {
         return "import its price with `llmops cost prices import`, or send it all the same with --allow-unpriced".into();
     }

@@ -283,6 +283,7 @@ pub(super) fn context(
         schema: schema.map(Arc::new),
         user: call.user.clone(),
         tags: call.tag.clone(),
+        item: None,
         streamed: origin == Origin::Stream,
         wait: call.wait,
         allow_unpriced: call.allow_unpriced,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::batch::RunId;
 use super::money::Money;
 use super::name::{ModelName, ProviderName};
 use super::words::words;
@@ -45,6 +46,8 @@ pub struct Scope {
     pub user: Option<String>,
     /// A label they have.
     pub tag: Option<(String, String)>,
+    /// The run of a batch that they are for.
+    pub run: Option<RunId>,
 }
 
 /// For people: `all calls`, or `openai/gpt-5.6-luna, user ann, team=red`.
@@ -151,9 +154,12 @@ pub struct Budget {
     pub warn: Option<Share>,
 }
 
-/// For people: `budget 3 (day, user ann)`.
+/// For people: `budget 3 (day, user ann)`; `--max-cost` for what one run may spend.
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scope.run.is_some() {
+            return f.write_str("--max-cost");
+        }
         write!(f, "budget {} ({}, {})", self.id, self.period, self.scope)
     }
 }
@@ -187,7 +193,8 @@ mod tests {
         assert_eq!(shown(|scope| scope.provider = Some("openai".into())), "provider openai");
         assert_eq!(shown(|scope| scope.model = Some("gpt-5".into())), "model gpt-5");
         let (user, tag) = (Some("ann".to_owned()), Some(("team".to_owned(), "red".to_owned())));
-        let scope = Scope { provider: Some("openai".into()), model: Some("gpt-5".into()), user, tag };
+        let (provider, model) = (Some("openai".into()), Some("gpt-5".into()));
+        let scope = Scope { provider, model, user, tag, run: None };
         assert_eq!(scope.to_string(), "openai/gpt-5, user ann, team=red");
     }
 

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::{ContextV7, Timestamp, Uuid};
 
+use super::batch::ItemRef;
 use super::failure::Failure;
 use super::money::Money;
 use super::name::Target;
@@ -72,6 +73,8 @@ words! {
         Error = "error",
         /// Not sent: a budget has no room for it.
         Refused = "refused",
+        /// Sent by a program that was killed: nobody knows how it ended.
+        Unknown = "unknown",
     }
 }
 
@@ -84,7 +87,7 @@ words! {
         Estimated = "estimated",
         /// From what was seen of an answer that did not end: at least this much.
         Partial = "partial",
-        /// The price or the usage is not known.
+        /// The price or the usage is not known. An amount is the most that it can have been.
         Unknown = "unknown",
     }
 }
@@ -195,6 +198,8 @@ words! {
         Budget = "budget",
         /// It has no price, and is under a budget.
         Unpriced = "unpriced",
+        /// Its program was killed while it was in flight.
+        Unknown = "unknown",
         /// An input line that is not a request.
         BadInput = "bad_input",
         /// The program failed.
@@ -217,6 +222,8 @@ pub struct CallSummary {
     pub user: Option<String>,
     /// Labels, each key once.
     pub tags: BTreeMap<String, String>,
+    /// The item of a batch that it was for.
+    pub item: Option<ItemRef>,
     /// How it ended.
     pub status: Status,
     /// How many attempts were made.

@@ -2,6 +2,7 @@
 //! a type here knows how to be built, checked, compared and written down, and nothing else.
 
 pub mod account;
+pub mod batch;
 pub mod budget;
 pub mod call;
 pub mod event;
@@ -16,5 +17,5 @@ pub mod secret;
 pub mod settings;
 pub mod text;
 pub mod usage;
-mod words;
+pub(crate) mod words;
 pub mod zone;

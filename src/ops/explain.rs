@@ -324,6 +324,7 @@ mod tests {
             target: target(),
             user: None,
             tags: std::collections::BTreeMap::new(),
+            item: None,
             status: Status::Ok,
             attempts: 1,
             usage: None,

@@ -259,6 +259,7 @@ mod tests {
             target,
             user: Some("u1".into()),
             tags: std::iter::once(("team".to_owned(), "\"a\"\u{1}é".to_owned())).collect(),
+            item: None,
             status: Status::Ok,
             attempts: 1,
             usage: Some(usage),

@@ -33,7 +33,10 @@ const QUIET: Duration = Duration::from_secs(3);
 
 /// What an attempt may cost.
 struct Estimate {
+    /// As it is sent under a budget, …
     ask: Ask,
+    /// … and as it is.
+    most: Option<Money>,
     /// Its input tokens, if they were counted.
     counted: Option<u64>,
 }
@@ -42,17 +45,22 @@ impl Run {
     /// Sets aside what the next attempt may cost, unless it already is. Waits where that may help.
     pub(super) async fn hold(&mut self) -> Result<(), Failure> {
         let parts = Arc::clone(&self.parts);
-        let store = parts.store.as_ref().filter(|store| !self.covered && !store.has_no_budgets());
-        let Some(store) = store else { return Ok(()) };
+        let journaled = self.context.item.is_some();
+        let concerns = |store: &&Writer| !self.covered && (journaled || !store.has_no_budgets());
+        let Some(store) = parts.store.as_ref().filter(concerns) else { return Ok(()) };
         let mut estimate = self.estimate(None);
-        if estimate.ask == Ask::AtMost(Money::ZERO) {
+        if estimate.ask == Ask::AtMost(Money::ZERO) && !journaled {
             self.cover(estimate.ask);
             return Ok(());
         }
         let mut waits = Waits { since: Instant::now(), told: false, turn: None };
         loop {
             match store.reserve(self.hold_request(&estimate)).await {
-                Ok(Reserved::Free) => return Ok(()),
+                Ok(Reserved::Free) => {
+                    // Its item is entered: it need not be for every attempt that was certainly not billed.
+                    self.covered = journaled;
+                    return Ok(());
+                }
                 Ok(Reserved::Held(amount)) => {
                     self.cover(estimate.ask);
                     self.limit_output(amount);
@@ -94,7 +102,9 @@ impl Run {
                 user: self.context.user.clone().filter(|user| !user.is_empty()),
                 tags: self.context.tags.iter().cloned().collect(),
             },
+            item: self.context.item,
             ask: estimate.ask,
+            most: estimate.most,
             so_far: self.so_far(),
             closely: estimate.counted.is_some(),
         }
@@ -106,29 +116,40 @@ impl Run {
         let input = counted.unwrap_or_else(|| tokens::bound(request, body.len()));
         // What was predicted and is not in the answer is on the bill, too.
         let predicted = request.body().get("prediction").map_or(0, |text| text.to_string().len() as u64);
-        let output = self.output_limit().saturating_add(predicted).saturating_mul(request.answers());
-        let most = |tier: Option<&str>| {
-            let price = self.parts.prices.quote(&self.plan.target, input, tier, self.started)?;
-            price::most(&price.rates, request, input, output)
+        let most = |limit: u64| {
+            let output = limit.saturating_add(predicted).saturating_mul(request.answers());
+            let at = |tier: Option<&str>| {
+                let price = self.parts.prices.quote(&self.plan.target, input, tier, self.started)?;
+                price::most(&price.rates, request, input, output)
+            };
+            // The answer's tier is billed, which may not be the one that was asked for.
+            let tier = request.body().get("service_tier").and_then(Value::as_str);
+            let others = [None, Some("priority").filter(|_| tier == Some("auto"))];
+            at(tier)
+                .map(|asked| others.into_iter().filter_map(at).fold(asked, u128::max))
+                .map(Money::from_picos_up)
         };
-        // The answer's tier is billed, which may not be the one that was asked for.
-        let tier = request.body().get("service_tier").and_then(Value::as_str);
-        let others = [None, Some("priority").filter(|_| tier == Some("auto"))];
-        let ask = match most(tier).map(|asked| others.into_iter().filter_map(most).fold(asked, u128::max)) {
-            Some(picos) => Ask::AtMost(Money::from_picos_up(picos)),
+        let ask = match most(self.output_limit()) {
+            Some(most) => Ask::AtMost(most),
             None => Ask::Unpriced { allowed: self.context.allow_unpriced },
         };
-        Estimate { ask, counted }
+        Estimate { ask, most: most(self.longest_output()), counted }
     }
 
     /// The request's own limit on output tokens, else the usual one, as far as the model goes.
     fn output_limit(&self) -> u64 {
-        let usual = || {
-            let listing = self.parts.prices.find(&self.plan.target);
-            let most = listing.and_then(|listing| listing.price.max_output_tokens);
-            most.unwrap_or(u64::MAX).min(self.parts.default_max_tokens)
-        };
+        let usual = || self.model_limit().unwrap_or(u64::MAX).min(self.parts.default_max_tokens);
         self.outgoing().request.output_limit().unwrap_or_else(usual)
+    }
+
+    /// How many output tokens there can be as long as no limit is set: all that the model has, as far as it is known.
+    fn longest_output(&self) -> u64 {
+        let longest = || self.model_limit().unwrap_or(self.parts.default_max_tokens);
+        self.outgoing().request.output_limit().unwrap_or_else(longest)
+    }
+
+    fn model_limit(&self) -> Option<u64> {
+        self.parts.prices.find(&self.plan.target)?.price.max_output_tokens
     }
 
     /// Has a request sent with the limit that its hold was reckoned with.

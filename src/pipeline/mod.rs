@@ -32,6 +32,7 @@ pub use clock::Clock;
 pub use decide::Plan;
 use run::Run;
 
+use crate::domain::batch::ItemRef;
 use crate::domain::call::{CallSummary, Origin, Status};
 use crate::domain::event::{Completion, Delta};
 use crate::domain::failure::Failure;
@@ -98,6 +99,8 @@ pub struct CallContext {
     pub user: Option<String>,
     /// Labels; the last of a key counts.
     pub tags: Vec<(String, String)>,
+    /// The item of a batch that it is for, if that keeps a journal.
+    pub item: Option<ItemRef>,
     /// Whether to ask for the answer in pieces.
     pub streamed: bool,
     /// Whether to wait for the next period of a budget that is spent.
@@ -290,14 +293,14 @@ impl Pipeline {
         }
     }
 
-    /// Checks that a model can be called: the one named, else the default.
+    /// Checks that a model can be called: the one named, else the default. Returns where it is.
     ///
     /// # Errors
     /// Whatever keeps it from being called.
-    pub async fn check_model(&self, named: Option<&str>) -> Result<(), RefusedCall> {
+    pub async fn check_model(&self, named: Option<&str>) -> Result<Target, RefusedCall> {
         let target = decide::target(&self.parts, named)?;
         self.parts.providers.get(&target.provider).await?;
-        Ok(())
+        Ok(target)
     }
 
     /// Has no record wait long for a busy store from now on.

@@ -36,6 +36,7 @@ impl Run {
             target: self.plan.target.clone(),
             user: self.context.user.take(),
             tags: std::mem::take(&mut self.context.tags).into_iter().collect::<BTreeMap<_, _>>(),
+            item: self.context.item,
             status,
             attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
             usage: used_by(&self.attempts),

@@ -65,11 +65,16 @@ impl Packer {
         if masked.is_some() && *kept == Kept::Full {
             *kept = Kept::Masked;
         }
+        self.compress(masked.as_deref().unwrap_or(body))
+    }
+
+    /// Packs a body as it is, whatever is kept of others.
+    pub(super) fn compress(&mut self, body: &[u8]) -> io::Result<Vec<u8>> {
         let compressor = match &mut self.compressor {
             Some(compressor) => compressor,
             none => none.insert(Compressor::with_dictionary(LEVEL, DICTIONARY)?),
         };
-        compressor.compress(masked.as_deref().unwrap_or(body))
+        compressor.compress(body)
     }
 }
 

@@ -48,7 +48,7 @@ pub struct BudgetChange {
 impl Reader {
     /// All budgets, each in the period that `now` is in.
     pub fn budgets(&self, now: DateTime<Utc>) -> Result<Vec<BudgetState>, StoreError> {
-        let query = format!("SELECT {COLUMNS} FROM budgets ORDER BY id");
+        let query = format!("SELECT {COLUMNS} FROM budgets WHERE run IS NULL ORDER BY id");
         self.read(|connection| {
             // One moment for all of them.
             let moment = connection.unchecked_transaction()?;
@@ -107,7 +107,7 @@ impl BudgetEditor {
 
     /// Takes a budget away; nothing where there is none of that number.
     pub fn remove(&self, id: BudgetId) -> Result<Option<Budget>, StoreError> {
-        let delete = format!("DELETE FROM budgets WHERE id = ?1 RETURNING {COLUMNS}");
+        let delete = format!("DELETE FROM budgets WHERE id = ?1 AND run IS NULL RETURNING {COLUMNS}");
         self.write(|transaction| transaction.query_row(&delete, [id.0], budget_of).optional())
     }
 
@@ -124,7 +124,7 @@ impl BudgetEditor {
 fn find(connection: &Connection, scope: &Scope, period: BudgetPeriod) -> rusqlite::Result<Option<Budget>> {
     let query = format!(
         "SELECT {COLUMNS} FROM budgets WHERE provider = ?1 AND model = ?2 AND user = ?3 AND tag_key = ?4
-            AND tag_value = ?5 AND period = ?6"
+            AND tag_value = ?5 AND period = ?6 AND run IS NULL"
     );
     let [provider, model, user, key, value] = words(scope);
     let key = params![provider, model, user, key, value, period.as_str()];

@@ -12,6 +12,7 @@ use super::columns::{Word, count, target_of, usage_at};
 use super::error::StoreError;
 use super::intern::Interned;
 use super::reader::Reader;
+use crate::domain::batch::{ItemRef, RunId};
 use crate::domain::call::{
     Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Kept, Origin, Status,
 };
@@ -45,31 +46,37 @@ pub(super) const COLUMNS: &str = "seq, id, started_us, origin, provider, model, 
     input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
     reasoning_tokens, input_audio_tokens, output_audio_tokens, cost_nanos, cost_status, price_version, latency_ms,
     first_token_ms, finish_reason, error_kind, error_status, error_message, error_retryable,
-    bodies";
+    bodies, run, item";
 
+/// Puts a call on record. Returns where it lies, and what was kept of its bodies.
 pub(super) fn insert(
     connection: &Connection,
     packer: &mut Packer,
     interned: &mut Interned,
     call: &Call,
-) -> rusqlite::Result<()> {
-    let packed = packer
-        .pack(&call.request, call.response.as_deref())
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+) -> rusqlite::Result<(i64, Kept)> {
+    let packed = packer.pack(&call.request, call.response.as_deref()).map_err(unpackable)?;
     let seq = insert_summary(connection, &call.summary, packed.kept)?;
     for (number, attempt) in (1_i64..).zip(&call.attempts) {
         attempts::insert(connection, interned, (seq, number), attempt)?;
     }
-    for (key, value) in &call.summary.tags {
-        let mut tag = connection.prepare_cached("INSERT INTO tags VALUES (?1, ?2, ?3)")?;
-        tag.execute(params![seq, key, value])?;
-    }
-    insert_bodies(connection, seq, &packed)
+    insert_bodies(connection, seq, &packed)?;
+    Ok((seq, packed.kept))
 }
 
-fn insert_summary(connection: &Connection, call: &CallSummary, kept: Kept) -> rusqlite::Result<i64> {
+/// A body that cannot be packed cannot be written.
+pub(super) fn unpackable(error: std::io::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(error.into())
+}
+
+/// Puts a call on record without its attempts and bodies.
+pub(super) fn insert_summary(
+    connection: &Connection,
+    call: &CallSummary,
+    kept: Kept,
+) -> rusqlite::Result<i64> {
     const INSERT: &str = "INSERT INTO calls VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-        ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)";
+        ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)";
     let tokens = |class: fn(&Usage) -> u64| call.usage.as_ref().map(class).map(count);
     let error = call.error.as_ref();
     connection.prepare_cached(INSERT)?.execute(params![
@@ -100,8 +107,15 @@ fn insert_summary(connection: &Connection, call: &CallSummary, kept: Kept) -> ru
         error.map(|error| error.retryable),
         kept.as_str(),
         tokens(|usage| usage.output_audio_tokens),
+        call.item.map(|item| item.run.0),
+        call.item.map(|item| count(item.index)),
     ])?;
-    Ok(connection.last_insert_rowid())
+    let seq = connection.last_insert_rowid();
+    for (key, value) in &call.tags {
+        let mut tag = connection.prepare_cached("INSERT INTO tags VALUES (?1, ?2, ?3)")?;
+        tag.execute(params![seq, key, value])?;
+    }
+    Ok(seq)
 }
 
 /// Puts another cost on a call.
@@ -182,7 +196,7 @@ fn whole_call(connection: &Connection, id: CallId) -> rusqlite::Result<Option<St
 }
 
 /// A packed body, unpacked on the way out.
-struct Body(Vec<u8>);
+pub(super) struct Body(pub(super) Vec<u8>);
 
 impl FromSql for Body {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
@@ -200,7 +214,7 @@ pub(super) fn with_tags(connection: &Connection, row: &Row<'_>) -> rusqlite::Res
 }
 
 /// A row of `COLUMNS`, in their order.
-fn summary_of(row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>> {
+pub(super) fn summary_of(row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>> {
     let started: i64 = row.get(2)?;
     let summary = CallSummary {
         id: row.get(1)?,
@@ -209,6 +223,7 @@ fn summary_of(row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>> {
         target: target_of(row, 4)?,
         user: row.get(6)?,
         tags: BTreeMap::new(),
+        item: item_of(row)?,
         status: row.get::<_, Word<Status>>(7)?.0,
         attempts: row.get(8)?,
         usage: usage_at(row, 9)?,
@@ -223,6 +238,11 @@ fn summary_of(row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>> {
         error: error_of(row)?,
     };
     Ok(Stored { seq: row.get(0)?, bodies: row.get::<_, Word<Kept>>(27)?.0, call: summary })
+}
+
+fn item_of(row: &Row<'_>) -> rusqlite::Result<Option<ItemRef>> {
+    let Some(run) = row.get::<_, Option<i64>>(28)? else { return Ok(None) };
+    Ok(Some(ItemRef { run: RunId(run), index: row.get(29)? }))
 }
 
 fn error_of(row: &Row<'_>) -> rusqlite::Result<Option<CallFailure>> {

@@ -215,6 +215,7 @@ mod tests {
             target: Target { provider: "sim".into(), model: "echo".into() },
             user: None,
             tags: std::iter::once(("a".to_owned(), "b".to_owned())).collect(),
+            item: None,
             status: Status::Ok,
             attempts: 0,
             usage: None,

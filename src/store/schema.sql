@@ -31,7 +31,9 @@ CREATE TABLE calls (
     -- What was kept of the bodies: full, masked, cut (one was too large), none, pruned. A body that is not kept
     -- although there was one is empty.
     bodies                TEXT    NOT NULL DEFAULT 'full',
-    output_audio_tokens   INTEGER
+    output_audio_tokens   INTEGER,
+    run                   INTEGER,           -- which item of which batch it is for, if it is for one
+    item                  INTEGER
 ) STRICT;
 
 -- Prices as they were applied, each once: JSON of the rates and of what chose them.
@@ -120,6 +122,9 @@ CREATE TABLE ledger (
     PRIMARY KEY (quarter, account)
 ) STRICT, WITHOUT ROWID;
 
+-- The calls for an item of a batch. Most of the others have none.
+CREATE INDEX calls_by_item ON calls (run, item) WHERE run IS NOT NULL;
+
 -- The calls of a user, newest or oldest first. Most calls have none.
 CREATE INDEX calls_by_user ON calls (user, id) WHERE user IS NOT NULL;
 
@@ -137,10 +142,14 @@ CREATE TABLE budgets (
     tag_value       TEXT    NOT NULL,
     zone            TEXT    NOT NULL,        -- where days begin; empty for the system's time zone
     limit_nanos     INTEGER NOT NULL,
-    warn_millionths INTEGER                  -- the share of the limit at which to warn
+    warn_millionths INTEGER,                 -- the share of the limit at which to warn
+    -- The run that it is for alone, and no longer than that goes on.
+    run             INTEGER REFERENCES batch_runs (id) ON DELETE CASCADE
 ) STRICT;
 
-CREATE UNIQUE INDEX budgets_by_scope ON budgets (tag_key, tag_value, user, provider, model, period);
+CREATE UNIQUE INDEX budgets_by_scope ON budgets (tag_key, tag_value, user, provider, model, period)
+    WHERE run IS NULL;
+CREATE UNIQUE INDEX budgets_by_run ON budgets (run) WHERE run IS NOT NULL;
 
 -- What has become of a budget's money, by period: the number of its first day since 1970, 0 for `total`.
 CREATE TABLE budget_periods (
@@ -172,4 +181,33 @@ CREATE TABLE holds (
     nanos   INTEGER NOT NULL,
     owner   INTEGER REFERENCES owners (id),  -- NULL once it counts as spent
     PRIMARY KEY (call, attempt, budget)
+) STRICT, WITHOUT ROWID;
+
+-- Runs of batches: what they were asked to do, and how far they are.
+CREATE TABLE batch_runs (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    started_us INTEGER NOT NULL,
+    out        BLOB,                     -- the absolute path of OUT; NULL for standard output
+    plan       TEXT    NOT NULL,         -- JSON
+    state      TEXT    NOT NULL,         -- running, stopped, done
+    total      INTEGER,
+    done       INTEGER NOT NULL,         -- these four are of what is safely in OUT
+    failed     INTEGER NOT NULL,
+    cost_nanos INTEGER NOT NULL,
+    out_bytes  INTEGER NOT NULL
+) STRICT;
+
+-- Items that were sent and are not yet known to be in OUT: in flight until they have a record.
+CREATE TABLE batch_items (
+    run        INTEGER NOT NULL REFERENCES batch_runs (id) ON DELETE CASCADE,
+    item       INTEGER NOT NULL,
+    call       BLOB    NOT NULL,
+    provider   TEXT    NOT NULL,
+    model      TEXT    NOT NULL,
+    user       TEXT,
+    tags       TEXT    NOT NULL,         -- a JSON object
+    most_nanos INTEGER,                  -- what its requests may cost at most; NULL where no table says
+    record     INTEGER,                  -- the call that ended it
+    response   BLOB,                     -- its answer, where that is not among the bodies as it came
+    PRIMARY KEY (run, item)
 ) STRICT, WITHOUT ROWID;

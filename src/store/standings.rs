@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::Word;
 use crate::domain::account::Account;
+use crate::domain::batch::RunId;
 use crate::domain::budget::{Budget, BudgetId, Scope, Share};
 use crate::domain::call::CallSummary;
 use crate::domain::money::Money;
@@ -12,7 +13,7 @@ use crate::policy::budget::Standing;
 
 /// What [`budget_of`] reads.
 pub(super) const COLUMNS: &str =
-    "id, period, provider, model, user, tag_key, tag_value, zone, limit_nanos, warn_millionths";
+    "id, period, provider, model, user, tag_key, tag_value, zone, limit_nanos, warn_millionths, run";
 
 pub(super) fn budget_of(row: &Row<'_>) -> rusqlite::Result<Budget> {
     fn said<T: From<String>>(text: String) -> Option<T> {
@@ -28,6 +29,7 @@ pub(super) fn budget_of(row: &Row<'_>) -> rusqlite::Result<Budget> {
             model: said(row.get(3)?),
             user: said(row.get(4)?),
             tag: key.map(|key| Ok::<_, rusqlite::Error>((key, row.get(6)?))).transpose()?,
+            run: row.get::<_, Option<i64>>(10)?.map(RunId),
         },
         period,
         // A name that this program does not know is one that a newer one wrote.
@@ -49,13 +51,17 @@ pub(super) fn words(scope: &Scope) -> [&str; 5] {
     ]
 }
 
-/// The budgets that calls of an account are under.
-pub(super) fn covering(connection: &Connection, account: &Account) -> rusqlite::Result<Vec<Budget>> {
+/// The budgets that calls of an account, and of a run, are under.
+pub(super) fn covering(
+    connection: &Connection,
+    account: &Account,
+    run: Option<RunId>,
+) -> rusqlite::Result<Vec<Budget>> {
     // By the index: there may be a budget for every user, or for every value of a label. Without `IN`, for whose list
     // SQLite makes a table each time.
     let query = format!(
         "SELECT {COLUMNS} FROM budgets WHERE tag_key = ?1 AND tag_value = ?2 AND user = ?3
-            AND (+provider = '' OR +provider = ?4) AND (+model = '' OR +model = ?5)"
+            AND (+provider = '' OR +provider = ?4) AND (+model = '' OR +model = ?5) AND run IS NULL"
     );
     let mut query = connection.prepare_cached(&query)?;
     let (provider, model) = (account.target.provider.as_str(), account.target.model.as_str());
@@ -67,15 +73,21 @@ pub(super) fn covering(connection: &Connection, account: &Account) -> rusqlite::
             found.extend(budgets.collect::<rusqlite::Result<Vec<Budget>>>()?);
         }
     }
+    if let Some(run) = run {
+        let query = format!("SELECT {COLUMNS} FROM budgets WHERE run = ?1");
+        found.extend(connection.prepare_cached(&query)?.query_row([run.0], budget_of).optional()?);
+    }
     found.sort_by_key(|budget| budget.id);
     // A label without a name, which a line may have, looks like none.
     found.dedup_by_key(|budget| budget.id);
     Ok(found)
 }
 
-/// Whether there are any.
+/// Whether there are any that calls may be under without being asked to.
 pub(super) fn any(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM budgets)")?.query_row([], |row| row.get(0))
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM budgets WHERE run IS NULL)")?
+        .query_row([], |row| row.get(0))
 }
 
 /// What has become of the money of some budgets, read when it is asked for and written back at the end.
@@ -152,7 +164,8 @@ pub(super) fn correct(
     const UPDATE: &str = "UPDATE budget_periods
         SET spent_nanos = spent_nanos + ?3, unpriced_calls = max(0, unpriced_calls + ?4)
         WHERE budget = ?1 AND period = ?2";
-    for budget in covering(connection, &Account::of(call))? {
+    let run = call.item.map(|item| item.run);
+    for budget in covering(connection, &Account::of(call), run)? {
         let period = budget.period_at(call.started);
         connection.prepare_cached(UPDATE)?.execute([budget.id.0, period, more, unpriced])?;
     }

@@ -1,19 +1,17 @@
-//! What comes of an item: a line of output.
+//! What comes of an item, whichever form it is written in.
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::item::LineError;
-use crate::domain::call::{CallFailure, ErrorKind};
+use crate::domain::call::{CallFailure, CallId, CallSummary, ErrorKind};
 use crate::domain::event::Completion;
 use crate::domain::money::Money;
 use crate::domain::name::ModelName;
 use crate::domain::usage::Usage;
-use crate::pipeline::Outcome;
-use crate::store::StoreError;
 
-/// One line of output, in the `simple` form.
-#[derive(Debug, Serialize)]
+/// The end of an item, as the `simple` form writes it.
+#[derive(Debug, Clone, Serialize)]
 pub struct ItemReport {
     /// The item's place in the input, from 0.
     pub index: u64,
@@ -41,6 +39,12 @@ pub struct ItemReport {
     pub cache: &'static str,
     /// Why there is no whole answer.
     pub error: Option<CallFailure>,
+    /// The call, if there was one.
+    #[serde(skip)]
+    pub call: Option<CallId>,
+    /// The whole answer, as an OpenAI `chat.completion` object.
+    #[serde(skip)]
+    pub body: Option<Value>,
 }
 
 impl ItemReport {
@@ -60,26 +64,29 @@ impl ItemReport {
             attempts: 0,
             cache: "none",
             error: None,
+            call: None,
+            body: None,
         }
     }
 
-    /// The item with its call's end, and whether that was recorded.
-    pub fn with_outcome(self, outcome: Outcome) -> (Self, Result<(), StoreError>) {
-        let Outcome { summary, completion, recorded, .. } = outcome;
-        let completion = completion.as_ref();
-        let report = Self {
-            text: completion.map(Completion::text).filter(|text| !text.is_empty()),
-            tool_calls: completion.map(Completion::tool_calls).unwrap_or_default().to_vec(),
-            finish_reason: summary.finish_reason,
-            model: Some(summary.target.model),
-            usage: summary.usage,
-            cost_usd: summary.cost.amount,
-            latency_ms: Some(summary.latency_ms),
-            attempts: summary.attempts,
-            error: summary.error,
+    /// The item with its call's end, just now or as it is on record.
+    #[must_use]
+    pub fn with_call(self, call: CallSummary, completion: Option<Completion>) -> Self {
+        let answer = completion.as_ref();
+        Self {
+            text: answer.map(Completion::text).filter(|text| !text.is_empty()),
+            tool_calls: answer.map(Completion::tool_calls).unwrap_or_default().to_vec(),
+            finish_reason: call.finish_reason,
+            model: Some(call.target.model),
+            usage: call.usage,
+            cost_usd: call.cost.amount,
+            latency_ms: Some(call.latency_ms),
+            attempts: call.attempts,
+            error: call.error,
+            call: Some(call.id),
+            body: completion.map(|completion| completion.body),
             ..self
-        };
-        (report, recorded)
+        }
     }
 
     /// The item of a line that was not one.

@@ -1,7 +1,8 @@
 //! The run: up to `jobs` items in flight, each a call through the pipeline, its line written when it ends.
 //! An item whose line waits for a slow reader is still in flight, so that memory does not grow.
 
-use std::io::{self, ErrorKind};
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +13,17 @@ use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::input::{InputError, Line};
+use super::item::Item;
+use super::journal::{Books, OutsetError};
+use super::order::Order;
 use super::report::ItemReport;
 use super::tally::{Summary, Tally};
+use crate::domain::batch::RunState;
 use crate::domain::budget::Scope;
-use crate::ops::output::Output;
-use crate::pipeline::{CallContext, CallError, Notice, Pipeline, RefusedCall};
+use crate::domain::call::ErrorKind;
+use crate::domain::money::Money;
+use crate::ops::output::Mark;
+use crate::pipeline::{CallContext, CallError, Notice, Outcome, Pipeline, RefusedCall};
 use crate::policy::budget::Obstacle;
 use crate::store::StoreError;
 
@@ -27,9 +34,16 @@ pub struct BatchOptions {
     pub jobs: usize,
     /// How many items there are, if that is known.
     pub total: Option<u64>,
+    /// Whether lines are written in the order of the input.
+    pub ordered: bool,
+    /// Whether one provider is to answer all items, so that what is wrong with its key is wrong for all.
+    pub one_provider: bool,
     /// Ends the starting of items; those that were sent finish.
     pub stop: CancellationToken,
 }
+
+/// Failures in a row, none of which would pass by itself, after which a run stops.
+const POINTLESS_AFTER: u32 = 50;
 
 /// What ended a run before its input did.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +70,12 @@ pub enum BatchError {
     /// A request that names no model cannot be sent, and so can no other that names none.
     #[error(transparent)]
     Refused(#[from] RefusedCall),
+    /// What is wrong with an item is wrong with all to come.
+    #[error("stopped, since going on is pointless: {0}")]
+    Pointless(String),
+    /// The journal cannot be written or read.
+    #[error(transparent)]
+    Journal(#[from] OutsetError),
 }
 
 /// How a run ended: always with a summary, and with what went wrong, if anything did.
@@ -65,6 +85,8 @@ pub struct Ended {
     pub summary: Summary,
     /// Whole answers among it that were not written.
     pub unwritten: u64,
+    /// Items without a whole answer, those of earlier runs included.
+    pub failed_in_all: u64,
     /// What ended it early.
     pub error: Option<BatchError>,
 }
@@ -72,10 +94,17 @@ pub struct Ended {
 /// A run under way.
 struct Run<'a> {
     context: CallContext,
-    /// Whole answers that were written.
-    written: u64,
+    books: &'a Books,
     on_change: &'a mut dyn FnMut(&Tally),
     tally: Tally,
+    order: Order,
+    /// Whole answers that were to be written, but are not yet.
+    unwritten: u64,
+    /// Items of earlier runs that were on record, without a whole answer.
+    failed_before: u64,
+    /// Failures in a row that would not pass.
+    fatal: u32,
+    one_provider: bool,
     retries: Retries,
     error: Option<BatchError>,
     stop: CancellationToken,
@@ -90,76 +119,84 @@ pub async fn run(
     context: CallContext,
     mut lines: mpsc::Receiver<Result<Line, InputError>>,
     options: BatchOptions,
-    out: &Output,
+    books: &Books,
     on_change: &mut dyn FnMut(&Tally),
 ) -> Ended {
     let began = Instant::now();
-    let retries = Retries::default();
-    let stop = options.stop.clone();
-    let context = CallContext { unsent: stop.clone(), ..context };
-    let mut run = Run {
-        context: counting(context, Arc::clone(&retries)),
-        written: 0,
-        on_change,
-        tally: Tally::of(options.total),
-        retries,
-        error: None,
-        stop: options.stop,
-    };
+    let (stop, jobs) = (options.stop.clone(), options.jobs);
+    let mut run = Run::new(context, options, books, on_change);
     let (mut calls, mut writes) = (FuturesUnordered::new(), FuturesUnordered::new());
+    let mut advancing = None;
     let mut second = interval(Duration::from_secs(1));
-    let (mut started, mut more) = (0, true);
+    let (mut read, mut more) = (0, true);
     while more || !calls.is_empty() || !writes.is_empty() {
-        let room = more && calls.len() + writes.len() < options.jobs && !stop.is_cancelled();
+        let room =
+            more && calls.len() + writes.len() < jobs && run.order.has_room(read) && !stop.is_cancelled();
         tokio::select! {
             biased;
             () = stop.cancelled(), if more => more = false,
-            Some((item, ended)) = calls.next() => {
-                if let Some(item) = run.end(item, ended) {
-                    writes.push(write(out, item, run.context.cancel.clone()));
-                }
+            Some((index, item, ended)) = calls.next() => {
+                let item = run.end(item, ended);
+                run.order.put(index, item);
             }
             Some((whole, written)) = writes.next() => run.wrote(whole, written),
             line = lines.recv(), if room => match line {
                 Some(Ok(line)) => {
-                    calls.push(answer(pipeline, run.context.clone(), started, line));
-                    started += 1;
+                    calls.extend(run.begin(pipeline, read, line));
+                    read += 1;
                 }
                 Some(Err(error)) => run.fail(BatchError::Input(error)),
                 None => more = false,
             },
-            _ = second.tick() => (run.on_change)(&run.tally),
+            advanced = next(&mut advancing) => {
+                advancing = None;
+                run.hear(advanced);
+            }
+            _ = second.tick() => {
+                (run.on_change)(&run.tally);
+                advancing.get_or_insert_with(|| Box::pin(books.advance(pipeline)));
+            }
+        }
+        let left = !more && calls.is_empty();
+        for (item, mark) in run.order.ready(left) {
+            run.unwritten += u64::from(mark.whole);
+            writes.push(write(books, item, mark, run.context.cancel.clone()));
         }
     }
-    let unwritten = run.tally.done - run.written;
-    Ended { unwritten, error: run.error.take(), summary: run.tally.summary(began.elapsed()) }
+    if let Some(advancing) = advancing {
+        run.hear(advancing.await);
+    }
+    run.hear(books.finish(pipeline, run.state()).await);
+    let failed_in_all = books.kept.failed + run.failed_before + run.tally.failed;
+    let (error, summary) = (run.error.take(), run.tally.summary(began.elapsed()));
+    Ended { unwritten: run.unwritten, failed_in_all, error, summary }
+}
+
+/// The end of something that may not be under way.
+async fn next<T>(under_way: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T {
+    match under_way {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Writes an item's line. Returns whether it has a whole answer, too.
-async fn write(out: &Output, item: ItemReport, cancel: CancellationToken) -> (bool, io::Result<()>) {
-    let line = serde_json::to_vec(&item).map(|mut line| {
-        line.push(b'\n');
-        line
-    });
-    let whole = item.error.is_none();
+async fn write(
+    books: &Books,
+    item: ItemReport,
+    mark: Mark,
+    cancel: CancellationToken,
+) -> (bool, io::Result<()>) {
+    let line = books.form.line(&item);
     drop(item);
-    match line {
-        Ok(line) => (whole, out.write(line, &cancel).await),
-        Err(error) => (whole, Err(error.into())),
-    }
+    (mark.whole, books.out.write_marked(line, Some(mark), &cancel).await)
 }
 
 /// An item that came to its end, unless nothing was sent for it; and what ends the run, if anything does.
 type ItemEnd = (Option<ItemReport>, Result<(), BatchError>);
 
-/// One item, to its end.
-async fn answer(pipeline: &Pipeline, context: CallContext, index: u64, line: Line) -> ItemEnd {
-    let Line { place, item } = line;
-    let mut item = match item {
-        Ok(item) => item,
-        Err(error) => return (Some(ItemReport::new(index, None, place).with_bad_line(&error)), Ok(())),
-    };
-    let report = ItemReport::new(index, item.id.take(), place);
+/// One item that is sent, to its end.
+async fn answer(pipeline: &Pipeline, context: CallContext, item: Item, report: ItemReport) -> ItemEnd {
     let own_model = context.overrides.model.is_none() && item.request.model().is_some();
     let whose: Whose = (context.user.clone(), context.tags.clone());
     let (request, context) = item.into_call(context);
@@ -171,7 +208,8 @@ async fn answer(pipeline: &Pipeline, context: CallContext, index: u64, line: Lin
                 BatchError::Budget { message, obstacle, others_go_on }
             });
             let alone = matches!(budget, Some(BatchError::Budget { others_go_on: true, .. }));
-            let (report, recorded) = report.with_outcome(outcome);
+            let Outcome { summary, completion, recorded, .. } = outcome;
+            let report = report.with_call(summary, completion);
             let ended = recorded.map_err(BatchError::Store).and(budget.map_or(Ok(()), Err));
             ((sent || alone).then_some(report), ended)
         }
@@ -211,32 +249,136 @@ fn counting(context: CallContext, retries: Retries) -> CallContext {
     CallContext { notify: Arc::new(count), ..context }
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(
+        context: CallContext,
+        options: BatchOptions,
+        books: &'a Books,
+        on_change: &'a mut dyn FnMut(&Tally),
+    ) -> Self {
+        let retries = Retries::default();
+        let context = CallContext { unsent: options.stop.clone(), ..context };
+        let mut tally = Tally::of(options.total);
+        tally.unknown = books.lost;
+        Self {
+            context: counting(context, Arc::clone(&retries)),
+            books,
+            on_change,
+            tally,
+            order: Order::new(options.ordered, options.jobs),
+            unwritten: 0,
+            failed_before: 0,
+            fatal: 0,
+            one_provider: options.one_provider,
+            retries,
+            error: None,
+            stop: options.stop,
+        }
+    }
+
+    /// Sends an item, unless that is not needed, or cannot be.
+    fn begin<'p>(
+        &mut self,
+        pipeline: &'p Pipeline,
+        index: u64,
+        line: Line,
+    ) -> Option<impl Future<Output = (u64, Option<ItemReport>, Result<(), BatchError>)> + use<'p>> {
+        let Line { place, item } = line;
+        let id = item.as_ref().ok().and_then(|item| item.id.clone());
+        if self.books.has(index, id.as_deref()) {
+            self.tally.kept += 1;
+            self.order.put(index, None);
+            return None;
+        }
+        let report = ItemReport::new(index, id, place);
+        let item = match item {
+            Ok(item) => item,
+            Err(error) => {
+                let item = self.end(Some(report.with_bad_line(&error)), Ok(()));
+                self.order.put(index, item);
+                return None;
+            }
+        };
+        let report = match self.books.recorded(report) {
+            Ok(Err(report)) => report,
+            Ok(Ok(answered)) => {
+                self.tally.kept += 1;
+                self.failed_before += u64::from(answered.error.is_some());
+                // What it cost is on the books already.
+                let mark = Mark { index, whole: answered.error.is_none(), cost: Money::ZERO };
+                self.order.put(index, Some((answered, mark)));
+                return None;
+            }
+            Err(error) => {
+                self.fail(OutsetError::from(error).into());
+                return None;
+            }
+        };
+        let context = CallContext { item: self.books.item(index), ..self.context.clone() };
+        let answer = answer(pipeline, context, item, report);
+        Some(async move {
+            let (item, ended) = answer.await;
+            (index, item, ended)
+        })
+    }
+
     /// Counts an item and returns what is to be written of it.
-    fn end(&mut self, item: Option<ItemReport>, ended: Result<(), BatchError>) -> Option<ItemReport> {
+    fn end(&mut self, item: Option<ItemReport>, ended: Result<(), BatchError>) -> Option<(ItemReport, Mark)> {
         match &item {
-            Some(item) => self.tally.add(item),
+            Some(item) => {
+                self.tally.add(item);
+                self.judge(item);
+            }
             None => self.tally.unsent += 1,
         }
         self.tally.retries.clone_from(&self.retries.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Err(error) = ended {
-            self.fail(error);
-        }
+        self.hear(ended);
         (self.on_change)(&self.tally);
-        item
+        item.map(|item| {
+            let cost = item.cost_usd.unwrap_or_default();
+            let mark = Mark { index: item.index, whole: item.error.is_none(), cost };
+            (item, mark)
+        })
+    }
+
+    /// Stops where going on is pointless.
+    fn judge(&mut self, item: &ItemReport) {
+        let Some(error) = &item.error else {
+            self.fatal = 0;
+            return;
+        };
+        // What was not sent says nothing about what is to come.
+        if error.retryable || item.attempts == 0 {
+            return;
+        }
+        self.fatal += 1;
+        let of_all = matches!(error.kind, ErrorKind::Auth | ErrorKind::Quota) && self.one_provider;
+        if of_all {
+            self.fail(BatchError::Pointless(error.message.clone()));
+        } else if self.fatal >= POINTLESS_AFTER {
+            let message =
+                format!("{POINTLESS_AFTER} items in a row have failed, the last with: {}", error.message);
+            self.fail(BatchError::Pointless(message));
+        }
     }
 
     fn wrote(&mut self, whole: bool, written: io::Result<()>) {
         match written {
-            Ok(()) => self.written += u64::from(whole),
+            Ok(()) => self.unwritten -= u64::from(whole),
             // Whoever told everything to stop knows why.
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                if error.kind() == ErrorKind::BrokenPipe {
+                if error.kind() == io::ErrorKind::BrokenPipe {
                     self.context.cancel.cancel();
                 }
                 self.fail(BatchError::Output(error));
             }
+        }
+    }
+
+    fn hear<E: Into<BatchError>>(&mut self, ended: Result<(), E>) {
+        if let Err(error) = ended {
+            self.fail(error.into());
         }
     }
 
@@ -246,5 +388,15 @@ impl Run<'_> {
             self.stop.cancel();
         }
         self.error.get_or_insert(error);
+    }
+
+    fn state(&self) -> RunState {
+        match &self.error {
+            None | Some(BatchError::Budget { others_go_on: true, .. }) if !self.stop.is_cancelled() => {
+                RunState::Done
+            }
+            None => RunState::Interrupted,
+            Some(_) => RunState::Stopped,
+        }
     }
 }

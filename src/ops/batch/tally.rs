@@ -20,6 +20,10 @@ pub struct Tally {
     pub failed: u64,
     /// Items for which nothing was sent.
     pub unsent: u64,
+    /// Items that had come to their end in an earlier run.
+    pub kept: u64,
+    /// Requests of a run that was killed, of which nobody knows whether they were answered.
+    pub unknown: u64,
     /// Tokens of all items.
     pub usage: Usage,
     /// What the items with a known cost cost.
@@ -42,6 +46,8 @@ pub struct Summary {
     pub cached: u64,
     /// Items that were sent and whose end is not known.
     pub unknown: u64,
+    /// Items that had come to their end in an earlier run.
+    pub kept: u64,
     /// Items for which nothing was sent, as far as it is known how many there are.
     pub unsent: u64,
     /// All input tokens.
@@ -100,8 +106,9 @@ impl Tally {
             done: self.done,
             failed: self.failed,
             cached: 0,
-            unknown: 0,
-            unsent: self.total.map_or(self.unsent, |total| total.saturating_sub(finished)),
+            unknown: self.unknown,
+            kept: self.kept,
+            unsent: self.total.map_or(self.unsent, |total| total.saturating_sub(finished + self.kept)),
             input_tokens: self.usage.input_tokens,
             output_tokens: self.usage.output_tokens,
             cost_usd: (self.unpriced < finished || finished == 0).then_some(self.cost),

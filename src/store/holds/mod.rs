@@ -9,6 +9,7 @@ use super::lease::{LEASE, Lease};
 use super::listing::first_id;
 use super::standings::{Standings, covering, standing};
 use crate::domain::account::Account;
+use crate::domain::batch::{ItemRef, RunId};
 use crate::domain::budget::{Budget, BudgetId, Holder};
 use crate::domain::call::CallId;
 use crate::domain::money::Money;
@@ -28,8 +29,12 @@ pub struct HoldRequest {
     pub at: DateTime<Utc>,
     /// Whom it is for.
     pub account: Account,
-    /// What it may cost.
+    /// The item of a batch that it is for.
+    pub item: Option<ItemRef>,
+    /// What it may cost as it is sent under a budget, …
     pub ask: Ask,
+    /// … and as it is; nothing where no table says.
+    pub most: Option<Money>,
     /// What the attempts have come to, as far as is known, for which money is held now.
     pub so_far: Money,
     /// Whether that cannot be told more closely: only then is a refusal worth remembering.
@@ -53,7 +58,7 @@ pub(super) fn reserve(
     lease: &mut Lease,
     request: &HoldRequest,
 ) -> rusqlite::Result<Reserved> {
-    let budgets = covering(connection, &request.account)?;
+    let budgets = covering(connection, &request.account, request.item.map(|item| item.run))?;
     if budgets.is_empty() {
         return Ok(Reserved::Free);
     }
@@ -132,7 +137,7 @@ fn hold(
 pub(super) fn settle(
     connection: &Connection,
     lease: &mut Lease,
-    (call, at, account): (CallId, DateTime<Utc>, &Account),
+    (call, at, account, run): (CallId, DateTime<Utc>, &Account, Option<RunId>),
     settlement: &Settlement,
 ) -> rusqlite::Result<Vec<Warning>> {
     const HELD: &str =
@@ -148,7 +153,7 @@ pub(super) fn settle(
         }
     }
     let mut warnings = Vec::new();
-    for budget in covering(connection, account)? {
+    for budget in covering(connection, account, run)? {
         let standing = standings.of(budget.id, budget.period_at(at))?;
         standing.charge(settlement);
         if standing.warns(&budget) {

@@ -204,7 +204,9 @@ impl Bench {
             attempt: u32::try_from(attempt).unwrap(),
             at: self.at,
             account: self.account.clone(),
+            item: None,
             ask: Ask::AtMost(Money::from_nanos(nanos)),
+            most: None,
             so_far: Money::from_nanos(so_far),
             closely: true,
         };
@@ -232,7 +234,7 @@ impl Bench {
         let settlement =
             Settlement { cost: Money::from_nanos(cost), unknown: Money::from_nanos(lost), unpriced: false };
         let (at, account) = (self.at, self.account.clone());
-        self.write(who, |connection, lease| settle(connection, lease, (id, at, &account), &settlement));
+        self.write(who, |connection, lease| settle(connection, lease, (id, at, &account, None), &settlement));
         self.model.settle(&rows, cost, lost);
         self.model.beat(who);
     }

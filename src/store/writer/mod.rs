@@ -15,16 +15,19 @@ use super::bodies::Packer;
 use super::error::StoreError;
 use super::holds::{self, HoldRequest, Reserved};
 use super::intern::Interned;
+use super::journal::{self, RunStart};
 use super::lease::{self, Lease};
 use super::open::{connect, probe_writing};
 use super::turns::{BudgetsSeen, Turn, Turns};
 use super::wait::Patience;
 use super::{calls, prune, spend};
 use crate::domain::account::Account;
+use crate::domain::batch::{RunId, RunProgress, RunState};
 use crate::domain::budget::BudgetId;
 use crate::domain::call::{Call, CallSummary};
+use crate::domain::money::Money;
 use crate::domain::settings::{Bodies, StoreSettings, Synchronous};
-use crate::policy::budget::{Settlement, Warning};
+use crate::policy::budget::{Ask, Settlement, Warning};
 
 /// The longest a job waits for others to join its transaction.
 const GROUP: Duration = Duration::from_millis(5);
@@ -68,10 +71,12 @@ impl Desk {
     /// Gives back what is held for a call, and puts what it has come to on the budgets it is under.
     fn settle(&mut self, call: &CallSummary, settlement: &Settlement) -> rusqlite::Result<Vec<Warning>> {
         // What is held may be for a budget that is no more.
-        if !self.budgets.look(&self.connection)? && !self.lease.holds_for(call.id) {
+        let none = !self.budgets.look(&self.connection)? && call.item.is_none();
+        if none && !self.lease.holds_for(call.id) {
             return Ok(Vec::new());
         }
-        let what = (call.id, call.started, &Account::of(call));
+        let run = call.item.map(|item| item.run);
+        let what = (call.id, call.started, &Account::of(call), run);
         holds::settle(&self.connection, &mut self.lease, what, settlement)
     }
 
@@ -156,7 +161,8 @@ impl Writer {
     /// Records a call and settles what was held for it; returns once that is committed.
     pub async fn record(&self, call: Call, settlement: Settlement) -> Result<Vec<Warning>, StoreError> {
         let recorded = self.submit(move |desk| {
-            calls::insert(&desk.connection, &mut desk.packer, &mut desk.interned, &call)?;
+            let recorded = calls::insert(&desk.connection, &mut desk.packer, &mut desk.interned, &call)?;
+            journal::end(&desk.connection, &mut desk.packer, &call, recorded)?;
             spend::add(&desk.connection, &mut desk.interned, &call.summary)?;
             let warnings = desk.settle(&call.summary, &settlement)?;
             // What cannot be forgotten now is no reason to lose a record; it goes with a later one.
@@ -175,10 +181,14 @@ impl Writer {
         call: CallSummary,
         settlement: Settlement,
     ) -> Result<Vec<Warning>, StoreError> {
-        if self.has_no_budgets() {
+        if self.has_no_budgets() && call.item.is_none() {
             return Ok(Vec::new());
         }
-        let settled = self.submit(move |desk| desk.settle(&call, &settlement)).await;
+        let settled = self.submit(move |desk| {
+            call.item.map_or(Ok(()), |item| journal::strike(&desk.connection, item))?;
+            desk.settle(&call, &settlement)
+        });
+        let settled = settled.await;
         self.turns.changed();
         settled
     }
@@ -188,15 +198,59 @@ impl Writer {
         self.budgets.none()
     }
 
-    /// Holds what a request may cost under every budget it is for; returns once that is committed.
+    /// Holds what a request may cost under every budget it is for, and enters the item it is for in the journal;
+    /// returns once that is committed.
     pub async fn reserve(&self, request: HoldRequest) -> Result<Reserved, StoreError> {
         self.submit(move |desk| {
-            if !desk.budgets.look(&desk.connection)? {
-                return Ok(Reserved::Free);
+            let reserved = if desk.budgets.look(&desk.connection)? || request.item.is_some() {
+                holds::reserve(&desk.connection, &mut desk.lease, &request)?
+            } else {
+                Reserved::Free
+            };
+            let sent = (request.call, &request.account);
+            match (&reserved, request.item) {
+                (Reserved::Free, Some(item)) => journal::enter(&desk.connection, item, sent, request.most)?,
+                (Reserved::Held(most), Some(item)) => {
+                    // Without a price nothing can be held.
+                    let most = matches!(request.ask, Ask::AtMost(_)).then_some(*most);
+                    journal::enter(&desk.connection, item, sent, most)?;
+                }
+                _ => {}
             }
-            holds::reserve(&desk.connection, &mut desk.lease, &request)
+            Ok(reserved)
         })
         .await
+    }
+
+    /// Begins a run of a batch, or goes on with one.
+    pub async fn start_run(&self, start: RunStart) -> Result<RunId, StoreError> {
+        self.submit(move |desk| journal::start(&desk.connection, &mut desk.interned, &start)).await
+    }
+
+    /// Puts what a killed run had in flight on the books, for the most that it can have cost. Returns how many items,
+    /// and how much.
+    pub async fn book_lost(&self, run: RunId) -> Result<(u64, Money), StoreError> {
+        self.submit(move |desk| journal::book_lost(&desk.connection, &mut desk.interned, run)).await
+    }
+
+    /// Writes down how far a run is, now that the lines of these items are safely in OUT.
+    pub async fn advance_run(
+        &self,
+        run: RunId,
+        progress: RunProgress,
+        items: Vec<u64>,
+    ) -> Result<(), StoreError> {
+        self.submit(move |desk| journal::advance(&desk.connection, run, &progress, &items)).await
+    }
+
+    /// Says what a run does from now on. What is held for it is settled by then.
+    pub async fn finish_run(&self, run: RunId, state: RunState) -> Result<(), StoreError> {
+        self.submit(move |desk| journal::finish(&desk.connection, run, state.as_str())).await
+    }
+
+    /// Forgets a run.
+    pub async fn forget_run(&self, run: RunId) -> Result<(), StoreError> {
+        self.submit(move |desk| journal::forget(&desk.connection, run)).await
     }
 
     /// Waits for one's turn to wait for a budget: of those in one process one asks at a time.

@@ -33,23 +33,26 @@ pub(in crate::cli) fn sources(
     Ok(files.iter().map(|path| Source::new(path, format, templated)).collect::<Result<_, _>>()?)
 }
 
-/// A model that cannot be called fails before the first call, not at every item.
+/// A model that cannot be called fails before the first call, not at every item. Returns whether one provider is to
+/// answer all of them, as far as is known.
 pub(super) async fn check_models(
     pipeline: &Pipeline,
     context: &CallContext,
     checked: &Checked,
-) -> Result<(), CliError> {
+) -> Result<bool, CliError> {
     if let Some(model) = &context.overrides.model {
         pipeline.check_model(Some(model)).await?;
-        return Ok(());
+        return Ok(true);
     }
+    let mut providers = BTreeSet::new();
     for (model, place) in &checked.models {
-        pipeline.check_model(model.as_deref()).await.map_err(|error| match model {
+        let target = pipeline.check_model(model.as_deref()).await.map_err(|error| match model {
             Some(_) => CliError::LineModel { place: place.clone(), error },
             None => error.into(),
         })?;
+        providers.insert(target.provider);
     }
-    Ok(())
+    Ok(providers.len() <= 1)
 }
 
 pub(super) fn note_unused(ui: &Ui, unused: &BTreeSet<String>, templated: bool) {

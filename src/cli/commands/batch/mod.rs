@@ -1,19 +1,21 @@
 //! `llmops batch`: files of prompts, answered in parallel.
 
 pub(super) mod inputs;
+mod list;
+mod plan;
 mod summary;
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use self::inputs::{InputFormat, check_models, note_unused, quote_all, sources};
 use self::summary::{open_summary, report};
 use super::quote;
-use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
+use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT, RESUMING};
 use crate::cli::error::CliError;
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
@@ -21,11 +23,15 @@ use crate::cli::signals::{heeding, unless_stopped};
 use crate::cli::ui::Ui;
 use crate::cli::{exit, limits, out, session};
 use crate::domain::call::Origin;
+use crate::domain::money::{Money, MoneyError};
+use crate::ops::batch::form::Form;
 use crate::ops::batch::input::{self, Source};
+use crate::ops::batch::journal::{Books, Existing, Outset, OutsetError, Plan, Resume};
+use crate::ops::batch::out::{OutError, OutLock, settled, sort};
 use crate::ops::batch::run::{BatchOptions, Ended, run as run_batch};
-use crate::ops::output::Output;
 use crate::ops::quote::QuoteRow;
 use crate::pipeline::{CallContext, Pipeline};
+use crate::store::Reader;
 
 /// Answer files of prompts in parallel
 ///
@@ -33,41 +39,87 @@ use crate::pipeline::{CallContext, Pipeline};
 /// with any other request fields, or a line of OpenAI's Batch API; `id`, `user`, `tags` and `model` of a line
 /// are used. With a template (-t) the keys of a line are its variables, and it needs no prompt. Every line is checked before any call is made.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("printed").args(["list", "dry_run"]).multiple(true))]
 #[command(before_long_help = "Examples:\n  \
     llmops batch prompts.txt -o answers.jsonl\n  \
     llmops batch prompts.jsonl -m gpt-5.6-luna > out.jsonl\n  \
     head -n 5 prompts.txt | llmops batch -\n  \
     llmops batch prompts.jsonl --dry-run --format csv")]
 pub(in crate::cli) struct BatchArgs {
-    /// The files; - is standard input
-    #[arg(value_name = "FILE", required = true)]
+    /// The files and folders; - is standard input
+    #[arg(value_name = "FILE", required_unless_present = "list")]
     pub(in crate::cli) files: Vec<PathBuf>,
     /// Write the answers here instead of to stdout
     #[arg(short, long, value_name = "OUT", help_heading = OUTPUT)]
     pub(in crate::cli) out: Option<PathBuf>,
+    /// Go on with the run that wrote OUT: send what has no answer yet, and what failed and may succeed now
+    #[arg(long, requires = "out", help_heading = RESUMING)]
+    pub(in crate::cli) resume: bool,
     /// Replace OUT if it exists
-    #[arg(long, requires = "out", help_heading = OUTPUT)]
+    #[arg(long, requires = "out", conflicts_with = "resume", help_heading = OUTPUT)]
     pub(in crate::cli) overwrite: bool,
+    /// Send everything again that failed, whatever the reason
+    #[arg(long, requires = "resume", help_heading = RESUMING)]
+    pub(in crate::cli) retry_failed: bool,
+    /// Leave alone what was in flight when the run was killed: it may have been answered, and billed
+    #[arg(long, requires = "resume", help_heading = RESUMING)]
+    pub(in crate::cli) no_resend: bool,
+    /// Go on although the input or the settings are others
+    #[arg(long, requires = "resume", help_heading = RESUMING)]
+    pub(in crate::cli) force: bool,
+    /// List the runs, how far they are, and how to go on with them
+    #[arg(long, exclusive = false, conflicts_with_all = ["files", "out"], help_heading = RESUMING)]
+    pub(in crate::cli) list: bool,
     /// Calls at once
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(in crate::cli) jobs: u32,
+    /// Stop before the run, all resumes together, spends more than so many dollars
+    #[arg(long, value_name = "USD", value_parser = cap)]
+    pub(in crate::cli) max_cost: Option<Money>,
     /// Answer the first N items only
     #[arg(long, value_name = "N")]
     pub(in crate::cli) limit: Option<u64>,
     /// How to read the files, whatever their names
     #[arg(long, value_name = "FORMAT")]
     pub(in crate::cli) input_format: Option<InputFormat>,
+    /// How to write the answers: `openai` if the input is of OpenAI's Batch API, else `simple`
+    #[arg(long, value_name = "FORMAT", help_heading = OUTPUT)]
+    pub(in crate::cli) output_format: Option<OutputFormat>,
+    /// Write the answers in the order of the input
+    #[arg(long, help_heading = OUTPUT)]
+    pub(in crate::cli) ordered: bool,
     /// Write the summary here as JSON
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(in crate::cli) summary: Option<PathBuf>,
-    /// How to print what a --dry-run finds
-    #[arg(long, value_name = "FORMAT", default_value = "table", requires = "dry_run", help_heading = OUTPUT)]
+    /// How to print a --list, or what a --dry-run finds
+    #[arg(long, value_name = "FORMAT", default_value = "table", requires = "printed", help_heading = OUTPUT)]
     pub(in crate::cli) format: ListFormat,
     #[command(flatten)]
     pub(in crate::cli) call: CallArgs,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum OutputFormat {
+    /// A JSON object a line, with everything about the item
+    Simple,
+    /// The output lines of OpenAI's Batch API
+    Openai,
+    /// The text of each answer
+    Text,
+    /// A table with a header
+    Csv,
+}
+
+/// Dollars above 0.
+fn cap(text: &str) -> Result<Money, String> {
+    let cap: Money = text.parse().map_err(|error: MoneyError| error.to_string())?;
+    if cap == Money::ZERO { Err("nothing could be sent for $0".to_owned()) } else { Ok(cap) }
+}
+
 pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
+    if args.list {
+        return list::show(args.format, global, ui);
+    }
     let templated = args.call.request.template.is_some();
     let sources = sources(&args.files, args.input_format, templated)?;
     check_files(args)?;
@@ -83,54 +135,103 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
         return Ok(exit::DONE);
     }
     let runtime = session::runtime()?;
-    match runtime.block_on(unless_stopped(check_models(&pipeline, &context, &checked)))? {
+    let one_provider = match runtime.block_on(unless_stopped(check_models(&pipeline, &context, &checked)))? {
         Ok(checked) => checked?,
         Err(code) => return Ok(code),
-    }
+    };
     limits::make_room(args.jobs)?;
-    let out = match out_of(args) {
-        Some(path) => out::open(path, args.overwrite)?,
-        None => out::stdout(),
+    if args.max_cost.is_some() && pipeline.parts().store.is_none() {
+        let hint = "leave --no-log out, or set a budget for all runs: `llmops cost budget set`";
+        return Err(CliError::usage("--max-cost needs a store, and --no-log makes none", hint));
+    }
+    let reader = pipeline.parts().store.as_ref().map(|store| Reader::open(store.path())).transpose()?;
+    let plan = plan::of(args, &context, pipeline.parts().default_model.as_deref(), &checked);
+    let outset = match out_of(args).filter(|out| is_file(out)) {
+        Some(out) => Some(Outset::of(out, existing(args), &plan, reader.as_ref())?),
+        None => None,
     };
     let summary = args.summary.as_deref().map(open_summary).transpose()?;
-    let (ended, signal) =
-        runtime.block_on(send(ui, pipeline, context, sources, args, checked.total, &out))?;
+    let run = Run { args, ui, plan: &plan, total: checked.total, one_provider };
+    let (ended, signal) = runtime.block_on(run.send(pipeline, context, sources, outset, reader))?;
     // Not waited for: the reading of a terminal may still hang.
     runtime.shutdown_background();
-    report(ui, args, global, ended, signal, summary)
+    report(ui, &run, global, ended, signal, summary)
 }
 
-/// Sends everything, and returns when all calls are on the books.
-async fn send(
-    ui: &Arc<Ui>,
-    pipeline: Pipeline,
-    context: CallContext,
-    sources: Vec<Source>,
-    args: &BatchArgs,
+/// What to do about an OUT that exists.
+fn existing(args: &BatchArgs) -> Existing {
+    let BatchArgs { retry_failed, no_resend, force, .. } = *args;
+    match (args.resume, args.overwrite) {
+        (true, _) => Existing::Resume(Resume { retry_failed, no_resend, force }),
+        (false, true) => Existing::Overwrite,
+        (false, false) => Existing::Refuse,
+    }
+}
+
+/// Whether OUT can be gone on with: what is there and no regular file, such as a FIFO, keeps nothing.
+fn is_file(out: &Path) -> bool {
+    out.metadata().map_or(true, |kind| kind.is_file())
+}
+
+/// A run, as it was asked for.
+struct Run<'a> {
+    args: &'a BatchArgs,
+    ui: &'a Arc<Ui>,
+    plan: &'a Plan,
     total: Option<u64>,
-    out: &Output,
-) -> Result<(Ended, Option<u8>), CliError> {
-    let (stop, cancel) = (CancellationToken::new(), context.cancel.clone());
-    let options =
-        BatchOptions { jobs: usize::try_from(args.jobs).unwrap_or(usize::MAX), total, stop: stop.clone() };
-    let shares_terminal = out_of(args).is_none() && io::stdout().is_terminal();
-    let mut progress = Progress::new(ui, total, shares_terminal);
-    let mut show = |tally: &_| progress.show(tally);
-    let lines = input::read(sources, args.limit);
-    let work = run_batch(&pipeline, context, lines, options, out, &mut show);
-    let ended = heeding(work, |signals| {
-        stop.cancel();
-        if signals == 1 {
-            ui.note("stopping: calls in flight will finish; once more stops them too");
-        } else {
-            cancel.cancel();
-            pipeline.hurry();
+    one_provider: bool,
+}
+
+impl Run<'_> {
+    /// Sends everything, and returns when all calls are on the books.
+    async fn send(
+        &self,
+        pipeline: Pipeline,
+        context: CallContext,
+        sources: Vec<Source>,
+        outset: Option<Outset>,
+        reader: Option<Reader>,
+    ) -> Result<(Ended, Option<u8>), CliError> {
+        let Self { args, ui, plan, total, one_provider } = *self;
+        let planned = (plan, total);
+        let books = match outset {
+            Some(outset) => Books::of_file(outset, &pipeline, planned, args.max_cost, reader).await?,
+            None => Books::of_stream(out::stream(out_of(args))?, &pipeline, planned, args.max_cost).await?,
+        };
+        let (stop, cancel) = (CancellationToken::new(), context.cancel.clone());
+        let jobs = usize::try_from(args.jobs).unwrap_or(usize::MAX);
+        let options = BatchOptions { jobs, total, ordered: args.ordered, one_provider, stop: stop.clone() };
+        let shares_terminal = out_of(args).is_none() && io::stdout().is_terminal();
+        let mut progress = Progress::new(ui, total, shares_terminal);
+        let mut show = |tally: &_| progress.show(tally);
+        let lines = input::read(sources, args.limit);
+        let work = run_batch(&pipeline, context, lines, options, &books, &mut show);
+        let ended = heeding(work, |signals| {
+            stop.cancel();
+            if signals == 1 {
+                ui.note("stopping: calls in flight will finish; once more stops them too");
+            } else {
+                cancel.cancel();
+                pipeline.hurry();
+            }
+        })
+        .await;
+        progress.end();
+        let ended = ended.and_then(|ended| self.put_in_order(&books).map(|()| ended));
+        drop(books);
+        pipeline.finish().await;
+        ended
+    }
+
+    /// Items that were sent again stand at the end until then.
+    fn put_in_order(&self, books: &Books) -> Result<(), CliError> {
+        match &books.path {
+            Some(path) if self.args.ordered && self.args.resume && books.form == Form::Simple => {
+                sort(path, books.form, |key| key).map_err(|error| OutsetError::from(error).into())
+            }
+            _ => Ok(()),
         }
-    })
-    .await;
-    progress.end();
-    pipeline.finish().await;
-    ended
+    }
 }
 
 /// Refuses files that must not be written to, before anything else is done.
@@ -150,9 +251,20 @@ fn check_files(args: &BatchArgs) -> Result<(), CliError> {
         return Err(CliError::usage(message, "write the summary to another file"));
     }
     match out {
-        Some(out) if !args.call.dry_run => out::check(out, args.overwrite),
+        Some(out) if !args.call.dry_run && existing(args) == Existing::Refuse => check_absent(out),
         _ => Ok(()),
     }
+}
+
+/// Refuses an OUT that exists, before anything else is done.
+fn check_absent(out: &Path) -> Result<(), CliError> {
+    if !out.is_file() {
+        return Ok(());
+    }
+    // "Exists" would send the user to --overwrite, which is as wrong while another run writes.
+    let settled = settled(out).unwrap_or_else(|_| out.to_owned());
+    let error = if OutLock::is_taken(&settled) { OutError::Busy } else { OutError::Exists };
+    Err(OutsetError::from(error(out.to_owned())).into())
 }
 
 /// OUT; none if it is standard output.

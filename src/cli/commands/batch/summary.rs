@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{BatchArgs, out_of};
+use super::plan::resume_command;
+use super::{Run, is_file, out_of};
 use crate::cli::args::GlobalArgs;
 use crate::cli::error::CliError;
 use crate::cli::human::{dollars, seconds, thousands};
@@ -21,13 +22,14 @@ pub(super) fn open_summary(path: &Path) -> Result<File, CliError> {
 
 pub(super) fn report(
     ui: &Ui,
-    args: &BatchArgs,
+    run: &Run<'_>,
     global: &GlobalArgs,
     ended: Ended,
     signal: Option<u8>,
     file: Option<File>,
 ) -> Result<u8, CliError> {
-    let Ended { summary, unwritten, error } = ended;
+    let Ended { summary, unwritten, failed_in_all, error } = ended;
+    let args = run.args;
     let closed =
         matches!(&error, Some(BatchError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe);
     if !closed {
@@ -41,6 +43,12 @@ pub(super) fn report(
         let written = file.write_all(format::json(&summary).as_bytes());
         written.map_err(|reason| CliError::Write { path: path.clone(), reason })?;
     }
+    let goes_on =
+        out_of(args).is_some_and(is_file) && (failed_in_all > 0 || error.is_some() || signal.is_some());
+    if goes_on && !closed {
+        let here = std::env::current_dir().ok();
+        ui.note(&format!("to go on: {}", resume_command(run.plan, here.as_deref())));
+    }
     match (error, signal) {
         (Some(BatchError::Output(reason)), _) => {
             let out = out_of(args).map(Path::to_owned);
@@ -48,7 +56,7 @@ pub(super) fn report(
         }
         (Some(error), _) => Err(CliError::Batch(error)),
         (None, Some(code)) => Ok(code),
-        (None, None) if summary.failed > 0 => Ok(exit::SOME_FAILED),
+        (None, None) if failed_in_all > 0 => Ok(exit::SOME_FAILED),
         (None, None) => Ok(exit::DONE),
     }
 }

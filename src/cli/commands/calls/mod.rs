@@ -86,6 +86,6 @@ fn limit(last: u64) -> u64 {
 }
 
 /// A time for people.
-pub(super) fn local_time(time: DateTime<Utc>, zone: Zone) -> String {
+pub(in crate::cli) fn local_time(time: DateTime<Utc>, zone: Zone) -> String {
     time.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string()
 }

@@ -232,7 +232,7 @@ fn scope(args: &SetArgs, session: &Session) -> Result<Scope, CliError> {
         (None, Some(name)) => Some(session.provider(name)?),
         (found, _) => found,
     };
-    Ok(Scope { model, provider, user: args.user.clone(), tag: args.tag.clone() })
+    Ok(Scope { model, provider, user: args.user.clone(), tag: args.tag.clone(), run: None })
 }
 
 fn target(args: &SetArgs, session: &Session) -> Result<Option<Target>, CliError> {

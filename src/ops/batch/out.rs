@@ -1,0 +1,267 @@
+//! OUT, the file a batch puts its answers in. One run at a time has it: an operating-system lock on `OUT.lock` says
+//! whose it is, and dies with its run. Whatever of it has to go is left out of a copy that takes its place.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::form::{Form, Seen};
+use crate::domain::money::Money;
+
+/// Why OUT cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OutError {
+    /// It is there already.
+    #[error("{} exists", .0.display())]
+    Exists(PathBuf),
+    /// Another run has it.
+    #[error("{} is being written by another run", .0.display())]
+    Busy(PathBuf),
+    /// It has something else in it.
+    #[error("{place}: not a line of a batch's answers in the form `{form}`")]
+    Foreign {
+        /// `file:line`
+        place: String,
+        /// The form.
+        form: Form,
+    },
+    /// Its lines do not say which items they are of, and the store does not know either.
+    #[error("cannot tell which answers are in {}", .0.display())]
+    Untold(PathBuf),
+    /// It cannot be read or written.
+    #[error("cannot write {}: {reason}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: io::Error,
+    },
+}
+
+/// A path that is the same however a file is named; the file need not exist.
+pub fn settled(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Ok(path) => Ok(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let absolute = std::path::absolute(path)?;
+            let folder = absolute.parent().map(Path::canonicalize).transpose()?;
+            Ok(folder.zip(absolute.file_name()).map(|(folder, name)| folder.join(name)).unwrap_or(absolute))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The right to write OUT.
+#[derive(Debug)]
+pub struct OutLock {
+    _file: File,
+    path: PathBuf,
+}
+
+impl OutLock {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// [`OutError::Busy`] as long as another run has it.
+    pub fn take(out: &Path) -> Result<Self, OutError> {
+        let path = lock_path(out);
+        let failed = |reason| OutError::Io { path: path.clone(), reason };
+        loop {
+            let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
+            let file = file.map_err(failed)?;
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => return Err(OutError::Busy(out.to_owned())),
+                // Some network file systems know no locks.
+                Err(TryLockError::Error(error)) if error.kind() != ErrorKind::Unsupported => {
+                    return Err(failed(error));
+                }
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+            }
+            // Its last owner may have taken the file away in the meantime.
+            if path.metadata().is_ok_and(|found| file.metadata().is_ok_and(|ours| found.ino() == ours.ino()))
+            {
+                return Ok(Self { _file: file, path });
+            }
+        }
+    }
+
+    /// Whether somebody has it.
+    pub fn is_taken(out: &Path) -> bool {
+        let lock = File::open(lock_path(out));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+}
+
+impl Drop for OutLock {
+    fn drop(&mut self) {
+        // A file that stays is in nobody's way.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn lock_path(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// What of OUT stays when a run goes on.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The items whose lines stay: see [`Form::key`].
+    pub keys: HashSet<u64>,
+    /// Those with a whole answer.
+    pub done: u64,
+    /// Those without.
+    pub failed: u64,
+    /// Lines that go, because their items are sent again.
+    pub superseded: u64,
+    /// Whether the last line is torn.
+    pub torn: bool,
+    /// What all lines say that was spent.
+    pub cost: Money,
+}
+
+impl Kept {
+    /// Whether a line stays: one of an item that has none yet, and is not sent again.
+    fn keeps(&mut self, seen: &Seen, again: impl Fn(&Seen) -> bool) -> bool {
+        self.cost += seen.cost;
+        if again(seen) || !self.keys.insert(seen.key) {
+            self.superseded += 1;
+            return false;
+        }
+        if seen.error.is_none() {
+            self.done += 1;
+        } else {
+            self.failed += 1;
+        }
+        true
+    }
+}
+
+/// Reads OUT through without changing it. `again` says which of its lines are of items that are sent again.
+pub fn survey(out: &Path, form: Form, again: impl Fn(&Seen) -> bool) -> Result<Kept, OutError> {
+    let mut kept = Kept::default();
+    let torn = each_line(out, form, |_, _, seen| {
+        if let Some(seen) = seen {
+            kept.keeps(&seen, &again);
+        }
+        Ok(())
+    })?;
+    kept.torn = torn.is_some();
+    Ok(kept)
+}
+
+/// Takes away what does not stay: a torn last line is cut off, and superseded lines are left out of a copy that takes
+/// OUT's place.
+pub fn clear(out: &Path, form: Form, kept: &Kept, again: impl Fn(&Seen) -> bool) -> Result<(), OutError> {
+    if kept.superseded == 0 {
+        return if kept.torn { cut_torn_line(out, form) } else { Ok(()) };
+    }
+    let mut staying = Kept::default();
+    replace(out, |copy| {
+        each_line(out, form, |line, _, seen| {
+            if seen.is_none_or(|seen| staying.keeps(&seen, &again)) {
+                copy.write_all(line)?;
+            }
+            Ok(())
+        })
+        .map(drop)
+    })
+}
+
+/// Puts OUT's lines in the order of the input, if they are not. `place` says where a line's item stands in it.
+pub fn sort(out: &Path, form: Form, place: impl Fn(u64) -> u64) -> Result<(), OutError> {
+    let (mut lines, mut header) = (Vec::new(), 0);
+    each_line(out, form, |line, at, seen| {
+        match seen {
+            Some(seen) => lines.push((place(seen.key), at, line.len())),
+            None => header = line.len(),
+        }
+        Ok(())
+    })?;
+    if lines.is_sorted() {
+        return Ok(());
+    }
+    lines.sort_unstable();
+    let parts = std::iter::once((0, header)).chain(lines.into_iter().map(|(_, at, length)| (at, length)));
+    replace(out, |copy| {
+        copy_parts(out, parts, copy).map_err(|reason| OutError::Io { path: out.to_owned(), reason })
+    })
+}
+
+/// Copies parts of a file, each from where it begins.
+fn copy_parts(from: &Path, parts: impl Iterator<Item = (u64, usize)>, to: &mut impl Write) -> io::Result<()> {
+    let mut file = File::open(from)?;
+    for (at, length) in parts {
+        file.seek(SeekFrom::Start(at))?;
+        io::copy(&mut Read::by_ref(&mut file).take(u64::try_from(length).unwrap_or(u64::MAX)), to)?;
+    }
+    Ok(())
+}
+
+/// Cuts OUT off after so many bytes.
+pub fn cut(out: &Path, bytes: u64) -> Result<(), OutError> {
+    let file = OpenOptions::new().write(true).open(out);
+    let done = file.and_then(|file| file.set_len(bytes));
+    done.map_err(|reason| OutError::Io { path: out.to_owned(), reason })
+}
+
+fn cut_torn_line(out: &Path, form: Form) -> Result<(), OutError> {
+    match each_line(out, form, |_, _, _| Ok(()))? {
+        Some(whole) => cut(out, whole),
+        None => Ok(()),
+    }
+}
+
+/// Hands over every whole line, where it begins, and what it says: nothing for the header of a table. Returns where a
+/// torn last line begins, if there is one.
+fn each_line(
+    out: &Path,
+    form: Form,
+    mut heard: impl FnMut(&[u8], u64, Option<Seen>) -> io::Result<()>,
+) -> Result<Option<u64>, OutError> {
+    let failed = |reason| OutError::Io { path: out.to_owned(), reason };
+    let mut file = BufReader::with_capacity(256 << 10, File::open(out).map_err(failed)?);
+    let (mut line, mut at, mut number) = (Vec::new(), 0, 1);
+    let header = form.header();
+    loop {
+        let read = file.read_until(b'\n', &mut line).map_err(failed)?;
+        if read == 0 || !line.ends_with(b"\n") {
+            return Ok((!line.is_empty()).then_some(at));
+        }
+        if !form.is_whole(&line) {
+            continue;
+        }
+        let seen = if at == 0 && header.as_ref() == Some(&line) {
+            None
+        } else {
+            let foreign = || OutError::Foreign { place: format!("{}:{number}", out.display()), form };
+            Some(form.read(&line).ok_or_else(foreign)?)
+        };
+        heard(&line, at, seen).map_err(failed)?;
+        at += u64::try_from(line.len()).unwrap_or(u64::MAX);
+        number += line.iter().filter(|byte| **byte == b'\n').count();
+        line.clear();
+    }
+}
+
+/// Puts a copy in OUT's place that `fill` writes: whatever happens on the way, OUT is the one or the other, whole.
+fn replace(
+    out: &Path,
+    fill: impl FnOnce(&mut BufWriter<&mut File>) -> Result<(), OutError>,
+) -> Result<(), OutError> {
+    let failed = |reason| OutError::Io { path: out.to_owned(), reason };
+    let folder = out.parent().unwrap_or(Path::new("/"));
+    let mut copy = tempfile::Builder::new().prefix(".llmops-").tempfile_in(folder).map_err(failed)?;
+    let permissions = out.metadata().map_err(failed)?.permissions();
+    copy.as_file().set_permissions(permissions).map_err(failed)?;
+    let mut writer = BufWriter::with_capacity(256 << 10, copy.as_file_mut());
+    fill(&mut writer)?;
+    writer.flush().map_err(failed)?;
+    drop(writer);
+    copy.as_file().sync_all().map_err(failed)?;
+    copy.persist(out).map_err(|error| failed(error.error)).map(drop)
+}
