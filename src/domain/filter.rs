@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::account::Account;
+use super::batch::RunId;
 use super::call::{Origin, Status};
 
 /// A choice of calls; the default is all of them.
@@ -24,6 +25,8 @@ pub struct CallFilter {
     pub status: Option<Status>,
     /// Which command made them.
     pub origin: Option<Origin>,
+    /// Of which run of a batch; accounts do not know.
+    pub run: Option<RunId>,
 }
 
 impl CallFilter {

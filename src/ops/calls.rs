@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::domain::batch::RunId;
 use crate::domain::call::{
     Attempt, Call, CallFailure, CallId, CallSummary, CostStatus, Kept, Origin, Status,
 };
@@ -90,6 +91,10 @@ pub struct CallRow {
     pub latency_ms: u64,
     /// What was kept of request and response.
     pub bodies: Kept,
+    /// The run of a batch that it belongs to, …
+    pub run_id: Option<RunId>,
+    /// … and the item it is for, from 0.
+    pub item: Option<u64>,
 }
 
 impl From<Stored<CallSummary>> for CallRow {
@@ -109,6 +114,8 @@ impl From<Stored<CallSummary>> for CallRow {
             cost_usd: call.cost.amount,
             cost_status: call.cost.status,
             latency_ms: call.latency_ms,
+            run_id: call.item.map(|item| item.run),
+            item: call.item.map(|item| item.index),
         }
     }
 }

@@ -276,13 +276,14 @@ fn notes(attempts: &[Attempt], cost: &Cost, day: NaiveDate) -> Vec<String> {
              {target} on this call."
         ));
     }
-    if !attempts.iter().any(|attempt| billed(attempt) != Billed::Nothing) {
-        let sent = if attempts.is_empty() {
-            "nothing was sent"
-        } else {
-            "no attempt came to an answer that is paid for"
-        };
-        notes.push(format!("Nothing is on the bill: {sent}."));
+    if attempts.is_empty() && cost.status == CostStatus::Unknown {
+        notes.push(
+            "It was in flight when llmops was killed: it cost this much at most, if anything.".to_owned(),
+        );
+    } else if !attempts.iter().any(|attempt| billed(attempt) != Billed::Nothing) {
+        let answered = "no attempt came to an answer that is paid for";
+        let why = if attempts.is_empty() { "nothing was sent" } else { answered };
+        notes.push(format!("Nothing is on the bill: {why}."));
     }
     notes
 }

@@ -152,6 +152,9 @@ impl Desk {
     }
 
     fn sync(&mut self) -> io::Result<Safe> {
+        if self.marks.is_empty() {
+            return Ok(Safe::default());
+        }
         let bytes = self.sink.sync()?;
         Ok(Safe { marks: std::mem::take(&mut self.marks), bytes })
     }

@@ -4,6 +4,7 @@
 //! record, and is struck once its line is safely in OUT. What a killed run leaves behind is just what has to be made
 //! good: items without a record, of which nobody knows whether they were billed, and answers that wait for their line.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -278,6 +279,14 @@ impl Reader {
     pub fn recorded_items(&self, run: RunId) -> Result<u64, StoreError> {
         const QUERY: &str = "SELECT ifnull(max(item) + 1, 0) FROM calls WHERE run = ?1";
         self.read(|connection| connection.query_row(QUERY, [run.0], |row| row.get(0)))
+    }
+
+    /// Items that have ended and are not known to be in OUT.
+    pub fn waiting_items(&self, run: RunId) -> Result<HashSet<u64>, StoreError> {
+        const QUERY: &str = "SELECT item FROM batch_items WHERE run = ?1 AND record IS NOT NULL";
+        self.read(|connection| {
+            connection.prepare_cached(QUERY)?.query_map([run.0], |row| row.get(0))?.collect()
+        })
     }
 
     /// How an item ended, if it did.

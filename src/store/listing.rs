@@ -124,6 +124,7 @@ impl Conditions {
         this.add_if("provider = ?", filter.provider.clone().map(Value::from));
         this.add_if("user = ?", filter.user.clone().map(Value::from));
         this.add_if("status = ?", filter.status.map(|status| status.as_str().to_owned().into()));
+        this.add_if("run = ?", filter.run.map(|run| run.0.into()));
         this.add_if("origin = ?", filter.origin.map(|origin| origin.as_str().to_owned().into()));
         for (key, value) in &filter.tags {
             let clause = if is_rare(connection, key, value)? {

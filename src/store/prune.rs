@@ -117,6 +117,9 @@ impl Pruner {
                 pause(began.elapsed());
             }
         }
+        if what == Prune::Calls {
+            self.delete_runs(before)?;
+        }
         let freed = self.free_bytes()?.saturating_sub(free);
         let vacuum = self.vacuum()?;
         let freed_bytes = match vacuum {
@@ -131,6 +134,14 @@ impl Pruner {
         let deleted = delete_oldest(&transaction, before, CHUNK)?;
         transaction.commit()?;
         Ok((u64::try_from(deleted).unwrap_or(0), (deleted > 0).then_some([0; 16])))
+    }
+
+    /// Deletes runs of batches that began before then and have no calls any more.
+    fn delete_runs(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
+        const DELETE: &str = "DELETE FROM batch_runs WHERE started_us < ?1
+            AND NOT EXISTS (SELECT 1 FROM calls WHERE run = batch_runs.id)";
+        let delete = || self.connection.execute(DELETE, [before.timestamp_micros()]);
+        self.patience.until_free(&self.path, delete).map(drop)
     }
 
     fn delete_bodies(&self, from: [u8; 16], before: DateTime<Utc>) -> rusqlite::Result<Chunk> {

@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::books::Books;
 use super::input::{InputError, Line};
 use super::item::Item;
-use super::journal::{Books, OutsetError};
 use super::order::Order;
+use super::outset::OutsetError;
 use super::report::ItemReport;
 use super::tally::{Summary, Tally};
 use crate::domain::batch::RunState;
@@ -189,7 +190,8 @@ async fn write(
 ) -> (bool, io::Result<()>) {
     let line = books.form.line(&item);
     drop(item);
-    (mark.whole, books.out.write_marked(line, Some(mark), &cancel).await)
+    let (whole, mark) = (mark.whole, Some(mark).filter(|_| books.keeps_journal()));
+    (whole, books.out.write_marked(line, mark, &cancel).await)
 }
 
 /// An item that came to its end, unless nothing was sent for it; and what ends the run, if anything does.
@@ -285,7 +287,7 @@ impl<'a> Run<'a> {
     ) -> Option<impl Future<Output = (u64, Option<ItemReport>, Result<(), BatchError>)> + use<'p>> {
         let Line { place, item } = line;
         let id = item.as_ref().ok().and_then(|item| item.id.clone());
-        if self.books.has(index, id.as_deref()) {
+        if self.books.meet(index, id.as_deref()) {
             self.tally.kept += 1;
             self.order.put(index, None);
             return None;

@@ -24,10 +24,11 @@ use crate::cli::ui::Ui;
 use crate::cli::{exit, limits, out, session};
 use crate::domain::call::Origin;
 use crate::domain::money::{Money, MoneyError};
-use crate::ops::batch::form::Form;
+use crate::ops::batch::books::Books;
 use crate::ops::batch::input::{self, Source};
-use crate::ops::batch::journal::{Books, Existing, Outset, OutsetError, Plan, Resume};
-use crate::ops::batch::out::{OutError, OutLock, settled, sort};
+use crate::ops::batch::out::{OutError, OutLock, settled};
+use crate::ops::batch::outset::{Existing, Outset, OutsetError, Resume};
+use crate::ops::batch::plan::Plan;
 use crate::ops::batch::run::{BatchOptions, Ended, run as run_batch};
 use crate::ops::quote::QuoteRow;
 use crate::pipeline::{CallContext, Pipeline};
@@ -217,20 +218,11 @@ impl Run<'_> {
         })
         .await;
         progress.end();
-        let ended = ended.and_then(|ended| self.put_in_order(&books).map(|()| ended));
+        let ended = ended
+            .and_then(|ended| books.sort().map(|()| ended).map_err(|error| OutsetError::from(error).into()));
         drop(books);
         pipeline.finish().await;
         ended
-    }
-
-    /// Items that were sent again stand at the end until then.
-    fn put_in_order(&self, books: &Books) -> Result<(), CliError> {
-        match &books.path {
-            Some(path) if self.args.ordered && self.args.resume && books.form == Form::Simple => {
-                sort(path, books.form, |key| key).map_err(|error| OutsetError::from(error).into())
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{BatchArgs, OutputFormat};
 use crate::ops::batch::form::Form;
 use crate::ops::batch::input::Checked;
-use crate::ops::batch::journal::{Plan, PlannedInput};
+use crate::ops::batch::plan::{Plan, PlannedInput};
 use crate::pipeline::CallContext;
 
 /// What these arguments ask for.
@@ -20,6 +20,7 @@ pub(super) fn of(args: &BatchArgs, context: &CallContext, default: Option<&str>,
             Some(OutputFormat::Text) => Form::Text,
             Some(OutputFormat::Csv) => Form::Csv,
         },
+        ordered: args.ordered,
         args: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         folder: std::env::current_dir().unwrap_or_default(),
     }

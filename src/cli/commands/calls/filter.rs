@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::cli::args::key_value;
 use crate::cli::error::CliError;
+use crate::domain::batch::RunId;
 use crate::domain::call::{Origin, Status};
 use crate::domain::filter::CallFilter;
 use crate::domain::zone::Zone;
@@ -27,6 +28,9 @@ pub(in crate::cli::commands) struct FilterArgs {
     /// Up to this day, which is included
     #[arg(long, value_name = "DAY")]
     until: Option<String>,
+    /// Of this run of a batch: see `batch --list`
+    #[arg(long, value_name = "RUN")]
+    run: Option<i64>,
     #[command(flatten)]
     which: WhichArgs,
 }
@@ -80,7 +84,7 @@ impl FilterArgs {
             let message = format!("--until {until} is before --since {since}");
             return Err(CliError::usage(message, "the last day cannot be before the first"));
         }
-        Ok(CallFilter { since, before, ..self.which.filter() })
+        Ok(CallFilter { since, before, run: self.run.map(RunId), ..self.which.filter() })
     }
 }
 
@@ -96,6 +100,7 @@ impl WhichArgs {
             tags: self.tag.clone(),
             status: self.status,
             origin: self.command,
+            run: None,
         }
     }
 }

@@ -48,7 +48,7 @@ enum CallsCommand {
 }
 
 /// The fields of a call in a list, as CSV has them.
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 20] = [
     "call_id",
     "time",
     "command",
@@ -67,6 +67,8 @@ const COLUMNS: [&str; 18] = [
     "cost_status",
     "latency_ms",
     "bodies",
+    "run_id",
+    "item",
 ];
 
 pub(in crate::cli) fn run(args: &CallsArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {

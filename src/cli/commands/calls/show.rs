@@ -104,6 +104,8 @@ fn facts(detail: &CallDetail, zone: Zone) -> Vec<(&'static str, String)> {
     ];
     facts.extend(row.user.clone().map(|user| ("user", user)));
     facts.extend(row.tags.iter().map(|(key, value)| ("tag", format!("{key}={value}"))));
+    let item = row.run_id.zip(row.item);
+    facts.extend(item.map(|(run, item)| ("batch", format!("run {run}, item {item}"))));
     if let Some(usage) = row.usage {
         let parts = [
             format!("{} in", thousands(usage.input_tokens)),
