@@ -87,7 +87,7 @@ words! {
         Estimated = "estimated",
         /// From what was seen of an answer that did not end: at least this much.
         Partial = "partial",
-        /// The price or the usage is not known. An amount is the most that it can have been.
+        /// The price or the usage is not known. An amount is what was set aside for it.
         Unknown = "unknown",
     }
 }

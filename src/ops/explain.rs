@@ -278,7 +278,7 @@ fn notes(attempts: &[Attempt], cost: &Cost, day: NaiveDate) -> Vec<String> {
     }
     if attempts.is_empty() && cost.status == CostStatus::Unknown {
         notes.push(
-            "It was in flight when llmops was killed: it cost this much at most, if anything.".to_owned(),
+            "It was in flight when llmops was killed: so much was set aside for it, and may have been billed.".to_owned(),
         );
     } else if !attempts.iter().any(|attempt| billed(attempt) != Billed::Nothing) {
         let answered = "no attempt came to an answer that is paid for";

@@ -33,10 +33,7 @@ const QUIET: Duration = Duration::from_secs(3);
 
 /// What an attempt may cost.
 struct Estimate {
-    /// As it is sent under a budget, …
     ask: Ask,
-    /// … and as it is.
-    most: Option<Money>,
     /// Its input tokens, if they were counted.
     counted: Option<u64>,
 }
@@ -104,7 +101,6 @@ impl Run {
             },
             item: self.context.item,
             ask: estimate.ask,
-            most: estimate.most,
             so_far: self.so_far(),
             closely: estimate.counted.is_some(),
         }
@@ -116,40 +112,29 @@ impl Run {
         let input = counted.unwrap_or_else(|| tokens::bound(request, body.len()));
         // What was predicted and is not in the answer is on the bill, too.
         let predicted = request.body().get("prediction").map_or(0, |text| text.to_string().len() as u64);
-        let most = |limit: u64| {
-            let output = limit.saturating_add(predicted).saturating_mul(request.answers());
-            let at = |tier: Option<&str>| {
-                let price = self.parts.prices.quote(&self.plan.target, input, tier, self.started)?;
-                price::most(&price.rates, request, input, output)
-            };
-            // The answer's tier is billed, which may not be the one that was asked for.
-            let tier = request.body().get("service_tier").and_then(Value::as_str);
-            let others = [None, Some("priority").filter(|_| tier == Some("auto"))];
-            at(tier)
-                .map(|asked| others.into_iter().filter_map(at).fold(asked, u128::max))
-                .map(Money::from_picos_up)
+        let output = self.output_limit().saturating_add(predicted).saturating_mul(request.answers());
+        let most = |tier: Option<&str>| {
+            let price = self.parts.prices.quote(&self.plan.target, input, tier, self.started)?;
+            price::most(&price.rates, request, input, output)
         };
-        let ask = match most(self.output_limit()) {
-            Some(most) => Ask::AtMost(most),
+        // The answer's tier is billed, which may not be the one that was asked for.
+        let tier = request.body().get("service_tier").and_then(Value::as_str);
+        let others = [None, Some("priority").filter(|_| tier == Some("auto"))];
+        let ask = match most(tier).map(|asked| others.into_iter().filter_map(most).fold(asked, u128::max)) {
+            Some(picos) => Ask::AtMost(Money::from_picos_up(picos)),
             None => Ask::Unpriced { allowed: self.context.allow_unpriced },
         };
-        Estimate { ask, most: most(self.longest_output()), counted }
+        Estimate { ask, counted }
     }
 
     /// The request's own limit on output tokens, else the usual one, as far as the model goes.
     fn output_limit(&self) -> u64 {
-        let usual = || self.model_limit().unwrap_or(u64::MAX).min(self.parts.default_max_tokens);
+        let usual = || {
+            let listing = self.parts.prices.find(&self.plan.target);
+            let most = listing.and_then(|listing| listing.price.max_output_tokens);
+            most.unwrap_or(u64::MAX).min(self.parts.default_max_tokens)
+        };
         self.outgoing().request.output_limit().unwrap_or_else(usual)
-    }
-
-    /// How many output tokens there can be as long as no limit is set: all that the model has, as far as it is known.
-    fn longest_output(&self) -> u64 {
-        let longest = || self.model_limit().unwrap_or(self.parts.default_max_tokens);
-        self.outgoing().request.output_limit().unwrap_or_else(longest)
-    }
-
-    fn model_limit(&self) -> Option<u64> {
-        self.parts.prices.find(&self.plan.target)?.price.max_output_tokens
     }
 
     /// Has a request sent with the limit that its hold was reckoned with.

@@ -16,16 +16,17 @@ use super::bodies::Packer;
 use super::calls::{Body, insert_summary, summary_of, unpackable, with_tags};
 use super::columns::{FromJson, Word, count};
 use super::error::StoreError;
+use super::holds::HoldRequest;
 use super::intern::Interned;
 use super::reader::Reader;
 use super::{calls, spend};
-use crate::domain::account::Account;
 use crate::domain::batch::{BatchRun, ItemRef, RunId, RunProgress};
 use crate::domain::call::{
     Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Kept, Origin, Status,
 };
 use crate::domain::money::Money;
 use crate::domain::name::Target;
+use crate::policy::budget::Ask;
 
 /// A run that begins, or goes on.
 #[derive(Debug, Clone)]
@@ -45,21 +46,22 @@ pub struct Recorded {
     pub response: Option<Vec<u8>>,
 }
 
-/// Enters an item whose request may cost so much more.
-pub(super) fn enter(
-    connection: &Connection,
-    item: ItemRef,
-    (call, account): (CallId, &Account),
-    most: Option<Money>,
-) -> rusqlite::Result<()> {
+/// Enters the item of a request that is about to be sent, if it is for one.
+pub(super) fn enter(connection: &Connection, request: &HoldRequest) -> rusqlite::Result<()> {
     const ENTER: &str = "INSERT INTO batch_items VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL)
         ON CONFLICT DO UPDATE SET call = ?3, record = NULL, response = NULL,
             most_nanos = iif(record IS NULL, most_nanos + ?8, ?8)";
+    let Some(item) = request.item else { return Ok(()) };
+    let account = &request.account;
     let tags = serde_json::to_string(&account.tags).unwrap_or_default();
+    let most = match request.ask {
+        Ask::AtMost(most) => Some(most),
+        Ask::Unpriced { .. } => None,
+    };
     connection.prepare_cached(ENTER)?.execute(params![
         item.run.0,
         count(item.index),
-        call.0.as_bytes(),
+        request.call.0.as_bytes(),
         account.target.provider.as_str(),
         account.target.model.as_str(),
         account.user,
@@ -173,7 +175,7 @@ pub(super) fn forget(connection: &Connection, run: RunId) -> rusqlite::Result<()
     connection.execute("DELETE FROM batch_runs WHERE id = ?1", [run.0]).map(drop)
 }
 
-/// Puts what a killed run had in flight on the books, for the most that it can have cost. Returns how many items, and
+/// Puts what a killed run had in flight on the books, for as much as was set aside for it. Returns how many items, and
 /// how much.
 pub(super) fn book_lost(
     connection: &Connection,

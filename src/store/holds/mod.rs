@@ -31,10 +31,8 @@ pub struct HoldRequest {
     pub account: Account,
     /// The item of a batch that it is for.
     pub item: Option<ItemRef>,
-    /// What it may cost as it is sent under a budget, …
+    /// What it may cost.
     pub ask: Ask,
-    /// … and as it is; nothing where no table says.
-    pub most: Option<Money>,
     /// What the attempts have come to, as far as is known, for which money is held now.
     pub so_far: Money,
     /// Whether that cannot be told more closely: only then is a refusal worth remembering.

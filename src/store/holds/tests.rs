@@ -206,7 +206,6 @@ impl Bench {
             account: self.account.clone(),
             item: None,
             ask: Ask::AtMost(Money::from_nanos(nanos)),
-            most: None,
             so_far: Money::from_nanos(so_far),
             closely: true,
         };

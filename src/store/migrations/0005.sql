@@ -21,7 +21,7 @@ CREATE TABLE batch_items (
     model      TEXT    NOT NULL,
     user       TEXT,
     tags       TEXT    NOT NULL,         -- a JSON object
-    most_nanos INTEGER,                  -- what its requests may cost at most; NULL where no table says
+    most_nanos INTEGER,                  -- what is set aside for its requests; NULL where no table has a price
     record     INTEGER,                  -- the call that ended it
     response   BLOB,                     -- its answer, where that is not among the bodies as it came
     PRIMARY KEY (run, item)

@@ -27,7 +27,7 @@ use crate::domain::budget::BudgetId;
 use crate::domain::call::{Call, CallSummary};
 use crate::domain::money::Money;
 use crate::domain::settings::{Bodies, StoreSettings, Synchronous};
-use crate::policy::budget::{Ask, Settlement, Warning};
+use crate::policy::budget::{Settlement, Warning};
 
 /// The longest a job waits for others to join its transaction.
 const GROUP: Duration = Duration::from_millis(5);
@@ -207,15 +207,8 @@ impl Writer {
             } else {
                 Reserved::Free
             };
-            let sent = (request.call, &request.account);
-            match (&reserved, request.item) {
-                (Reserved::Free, Some(item)) => journal::enter(&desk.connection, item, sent, request.most)?,
-                (Reserved::Held(most), Some(item)) => {
-                    // Without a price nothing can be held.
-                    let most = matches!(request.ask, Ask::AtMost(_)).then_some(*most);
-                    journal::enter(&desk.connection, item, sent, most)?;
-                }
-                _ => {}
+            if !matches!(reserved, Reserved::Not(_)) {
+                journal::enter(&desk.connection, &request)?;
             }
             Ok(reserved)
         })
@@ -227,7 +220,7 @@ impl Writer {
         self.submit(move |desk| journal::start(&desk.connection, &mut desk.interned, &start)).await
     }
 
-    /// Puts what a killed run had in flight on the books, for the most that it can have cost. Returns how many items,
+    /// Puts what a killed run had in flight on the books, for as much as was set aside for it. Returns how many items,
     /// and how much.
     pub async fn book_lost(&self, run: RunId) -> Result<(u64, Money), StoreError> {
         self.submit(move |desk| journal::book_lost(&desk.connection, &mut desk.interned, run)).await
