@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::input::{InputError, Line};
 use super::report::ItemReport;
-use super::tally::{Summary, Tally};
+use super::tally::{Heard, Summary, Tally};
 use crate::domain::budget::Scope;
 use crate::ops::output::Output;
 use crate::pipeline::{CallContext, CallError, Notice, Pipeline, RefusedCall};
@@ -76,13 +76,13 @@ struct Run<'a> {
     written: u64,
     on_change: &'a mut dyn FnMut(&Tally),
     tally: Tally,
-    retries: Retries,
+    hearing: Hearing,
     error: Option<BatchError>,
     stop: CancellationToken,
 }
 
-/// Repeated attempts by cause, counted by whichever call repeats.
-type Retries = Arc<Mutex<std::collections::BTreeMap<String, u64>>>;
+/// What is heard from whichever call has something to tell.
+type Hearing = Arc<Mutex<Heard>>;
 
 /// Runs a batch. `on_change` is called when an item has ended, and every second.
 pub async fn run(
@@ -94,15 +94,15 @@ pub async fn run(
     on_change: &mut dyn FnMut(&Tally),
 ) -> Ended {
     let began = Instant::now();
-    let retries = Retries::default();
+    let hearing = Hearing::default();
     let stop = options.stop.clone();
     let context = CallContext { unsent: stop.clone(), ..context };
     let mut run = Run {
-        context: counting(context, Arc::clone(&retries)),
+        context: listening(context, Arc::clone(&hearing)),
         written: 0,
         on_change,
         tally: Tally::of(options.total),
-        retries,
+        hearing,
         error: None,
         stop: options.stop,
     };
@@ -128,7 +128,7 @@ pub async fn run(
                 Some(Err(error)) => run.fail(BatchError::Input(error)),
                 None => more = false,
             },
-            _ = second.tick() => (run.on_change)(&run.tally),
+            _ = second.tick() => run.tell(false),
         }
     }
     let unwritten = run.tally.done - run.written;
@@ -199,16 +199,14 @@ fn is_of_all(scope: &Scope, (user, tags): &Whose, own_model: bool) -> bool {
         && !(of_model && own_model)
 }
 
-/// A context that counts retries before it passes them on.
-fn counting(context: CallContext, retries: Retries) -> CallContext {
+/// A context whose notices are heard before they are passed on.
+fn listening(context: CallContext, hearing: Hearing) -> CallContext {
     let notify = Arc::clone(&context.notify);
-    let count = move |notice: Notice| {
-        if let Notice::Retrying { failure, .. } = &notice {
-            *retries.lock().unwrap_or_else(PoisonError::into_inner).entry(failure.cause()).or_default() += 1;
-        }
+    let listen = move |notice: Notice| {
+        hearing.lock().unwrap_or_else(PoisonError::into_inner).hear(&notice, std::time::Instant::now());
         notify(notice);
     };
-    CallContext { notify: Arc::new(count), ..context }
+    CallContext { notify: Arc::new(listen), ..context }
 }
 
 impl Run<'_> {
@@ -218,12 +216,19 @@ impl Run<'_> {
             Some(item) => self.tally.add(item),
             None => self.tally.unsent += 1,
         }
-        self.tally.retries.clone_from(&self.retries.lock().unwrap_or_else(PoisonError::into_inner));
         if let Err(error) = ended {
             self.fail(error);
         }
-        (self.on_change)(&self.tally);
+        self.tell(true);
         item
+    }
+
+    /// Tells how far it is.
+    fn tell(&mut self, ended: bool) {
+        let mut heard = self.hearing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tally.take_in(&mut heard, ended, std::time::Instant::now());
+        drop(heard);
+        (self.on_change)(&self.tally);
     }
 
     fn wrote(&mut self, whole: bool, written: io::Result<()>) {
