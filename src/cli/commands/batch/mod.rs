@@ -1,5 +1,6 @@
 //! `llmops batch`: files of prompts, answered in parallel.
 
+mod consent;
 pub(super) mod inputs;
 mod summary;
 
@@ -10,21 +11,21 @@ use std::sync::Arc;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use self::inputs::{InputFormat, check_models, note_unused, quote_all, sources};
+use self::inputs::{InputFormat, check_models, note_unused, sources};
 use self::summary::{open_summary, report};
-use super::quote;
+use super::quote::{self, Shown};
 use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::cli::signals::{heeding, unless_stopped};
 use crate::cli::ui::Ui;
-use crate::cli::{exit, limits, out, session};
+use crate::cli::{exit, limits, out, prompt, session};
 use crate::domain::call::Origin;
 use crate::ops::batch::input::{self, Source};
 use crate::ops::batch::run::{BatchOptions, Ended, run as run_batch};
 use crate::ops::output::Output;
-use crate::ops::quote::QuoteRow;
+use crate::ops::quote::Budgets;
 use crate::pipeline::{CallContext, Pipeline};
 
 /// Answer files of prompts in parallel
@@ -74,12 +75,14 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     let session = Session::new(global)?;
     let context = session::context(Origin::Batch, &args.call, &session, ui, CancellationToken::new())?;
     let checked = input::check(&sources, args.limit, &context)?;
+    let needs_budgets = args.call.dry_run || prompt::asks(global);
+    let budgets = if needs_budgets { session.budgets(ui) } else { Budgets::default() };
+    let above = session.config.settings.confirm_above;
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     note_unused(ui, &checked.unused, templated);
     if args.call.dry_run {
-        let quote = quote_all(&pipeline, &context, sources, args.limit)?;
-        let rows = quote.into_rows();
-        quote::show(ui, &rows, QuoteRow::total(&rows).as_ref(), args.format)?;
+        let quote = Shown::of_files(&pipeline, &context, &budgets, sources, args.limit)?;
+        quote::show(ui, &[quote], args.format)?;
         return Ok(exit::DONE);
     }
     let runtime = session::runtime()?;
@@ -88,6 +91,10 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
         Err(code) => return Ok(code),
     }
     limits::make_room(args.jobs)?;
+    let stake = consent::Stake { pipeline: &pipeline, context: &context, budgets: &budgets, above };
+    if let Some(code) = stake.ask(ui, global, &runtime, &sources, (checked.total, args.limit), &|_| true)? {
+        return Ok(code);
+    }
     let out = match out_of(args) {
         Some(path) => out::open(path, args.overwrite)?,
         None => out::stdout(),
