@@ -141,8 +141,10 @@ fn batch(tally: &Tally, speed: &Speed, elapsed: Duration) -> Vec<Part> {
     }
     parts.extend(tally.waiting.clone().map(|waiting| Part::new(3, waiting)));
     let (requests, tokens) = speed.per_second();
-    parts.push(Part::new(6, format!("{requests:.1}/s")));
-    parts.push(Part::new(9, format!("{} tokens/s", thousands(tokens))));
+    if finished > 0 {
+        parts.push(Part::new(6, format!("{requests:.1}/s")));
+        parts.push(Part::new(9, format!("{} tokens/s", thousands(tokens))));
+    }
     let unpriced = if tally.unpriced > 0 { " + ?" } else { "" };
     parts.push(Part::new(4, format!("{}{unpriced}", about(tally.cost))));
     let left = tally.total.map(|total| total.saturating_sub(kept + finished));

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::held;
 use crate::path::{SOON, Wired};
-use crate::support::{Gate, Reply, Signal, shown};
+use crate::support::{Gate, Reply, Signal, TestEnv, shown};
 
 #[test]
 fn a_bar_fits_its_terminal() {
@@ -44,6 +44,23 @@ fn what_is_retried_is_said() {
     terminal.wait_for("1/3 · 2 retrying (429)");
     terminal.signal(Signal::INT);
     terminal.wait_for("in flight will finish");
+    terminal.signal(Signal::INT);
+    let _ = terminal.wait().expect_status(130);
+}
+
+#[test]
+fn a_budget_that_is_waited_for_is_named() {
+    let env = TestEnv::new();
+    // A token of output costs a dollar.
+    env.write_config(
+        "model: sim/dollar\nsim: {models: {dollar: {answer: a, price: {input: 0, output: 1000000}}}}\n",
+    );
+    env.write("in.txt", "hi\n");
+    let _ = env.llmops(["cost", "budget", "set", "1", "--period", "month"]).run().expect_status(0);
+    let _ = env.llmops(["chat", "hi", "--max-tokens", "1"]).run().expect_status(0);
+    let args = ["batch", "in.txt", "-o", "out.jsonl", "--max-tokens", "1", "--wait", "--yes"];
+    let mut terminal = env.llmops(args).on_terminal(80);
+    terminal.wait_for("0/1 · waiting: budget 1 · $0.00");
     terminal.signal(Signal::INT);
     let _ = terminal.wait().expect_status(130);
 }

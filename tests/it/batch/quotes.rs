@@ -213,7 +213,7 @@ fn what_has_no_price_or_no_limit_is_asked_about_as_that() {
     let output = on_terminal(&unpriced, "1").wait().expect_status(3);
     assert!(!output.stdout.contains("Go on?"), "{output}");
     let mut terminal = on_terminal(&unpriced, "0");
-    terminal.wait_for("1 request to openai/brand-new may cost any amount: no price is known. Go on? [y/N]");
+    terminal.wait_for("1 request to openai/brand-new may cost any amount (no price). Go on? [y/N]");
     terminal.type_text("n");
     let _ = terminal.wait().expect_status(1);
 }

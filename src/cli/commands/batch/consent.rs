@@ -114,15 +114,16 @@ impl Stake<'_> {
             measure: Measure::Bytes,
             enough: Some(self.above),
             lenient: true,
-            seen: &AtomicU64::new(0),
+            seen,
         };
         if self.above > Money::ZERO {
             let bound = quote_all(&by_bytes, sources.to_vec(), limit, wanted)?;
             if Sums::of(bound.rows()).high.is_some_and(|high| high <= self.above) {
                 return Ok(None);
             }
+            seen.store(0, Ordering::Relaxed);
         }
-        let by_tokens = Survey { measure: Measure::Tokens, enough: None, seen, ..by_bytes };
+        let by_tokens = Survey { measure: Measure::Tokens, enough: None, ..by_bytes };
         Ok(Some(Sums::of(quote_all(&by_tokens, sources.to_vec(), limit, wanted)?.rows())))
     }
 }
@@ -169,7 +170,8 @@ fn question(sums: &Sums) -> String {
         rows => format!(" to {} models", rows.len()),
     };
     let cost = match sums.high {
-        _ if sums.unpriced == sums.requests => "may cost any amount: no price is known".to_owned(),
+        _ if sums.unpriced == sums.requests => "may cost any amount (no price)".to_owned(),
+        Some(high) if high == sums.low => format!("may cost {}", about(high)),
         Some(high) => format!("may cost {} to {}", about(sums.low), about(high)),
         None => format!("may cost {} or more, without limit", about(sums.low)),
     };
