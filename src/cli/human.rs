@@ -49,6 +49,24 @@ pub(super) fn dollars(amount: Option<Money>) -> String {
     }
 }
 
+/// An amount for a glance: cents from a dollar on, two digits below: `$4.10`, `$0.12`, `$0.0021`.
+pub(super) fn about(amount: Money) -> String {
+    const CENT: i64 = 10_000_000;
+    let nanos = amount.nanos();
+    // The place of the second digit.
+    let unit = if nanos >= 10 * CENT { CENT } else { 10_i64.pow(nanos.max(1).ilog10().saturating_sub(1)) };
+    dollars(Some(Money::from_nanos(nanos.saturating_add(unit / 2) / unit * unit)))
+}
+
+/// A time for a glance: `45 s`, `12 min`, `3 h 5 min`.
+pub(super) fn rough(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 /// `1 call`, `2,000 calls`
 pub(super) fn calls(count: u64) -> String {
     if count == 1 { "1 call".to_owned() } else { format!("{} calls", thousands(count)) }
@@ -76,6 +94,15 @@ pub(super) fn wrapped(text: &str, width: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn at_a_glance_two_digits_are_enough() {
+        let shown = [0, 7, 2_149_000, 99_600_000, 123_400_000, 4_101_000_000, 1_234_567_000_000];
+        let shown = shown.map(|nanos| about(Money::from_nanos(nanos)));
+        assert_eq!(shown, ["$0.00", "$0.000000007", "$0.0021", "$0.10", "$0.12", "$4.10", "$1,234.57"]);
+        let times = [0, 119, 120, 7199, 7200, 100_000].map(|seconds| rough(Duration::from_secs(seconds)));
+        assert_eq!(times, ["0 s", "119 s", "2 min", "119 min", "2 h 0 min", "27 h 46 min"]);
+    }
 
     #[test]
     fn amounts_are_easy_to_read() {

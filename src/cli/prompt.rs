@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use console::Term;
 use dialoguer::{Confirm, Input, Select};
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use super::args::GlobalArgs;
 use super::error::CliError;
@@ -15,18 +16,28 @@ use super::ui::can_ask;
 /// Somebody who can be asked.
 pub(super) struct Prompt {
     terminal: Term,
+    asked: CancellationToken,
+}
+
+impl Drop for Prompt {
+    fn drop(&mut self) {
+        self.asked.cancel();
+    }
 }
 
 impl Prompt {
-    /// Somebody, unless `-y` has answered everything or nobody is there. Signals end the program from then on.
+    /// Somebody, unless `-y` has answered everything or nobody is there. Signals end the program as long as there may
+    /// be questions.
     pub(super) fn new(global: &GlobalArgs) -> Result<Option<Self>, CliError> {
-        if global.yes || !can_ask() {
+        if !asks(global) {
             return Ok(None);
         }
         let runtime = session::runtime()?;
         let signals = runtime.block_on(async { Signals::listen() })?;
-        std::thread::spawn(move || end_with(&runtime, signals));
-        Ok(Some(Self { terminal: Term::stderr() }))
+        let asked = CancellationToken::new();
+        let until = asked.clone();
+        std::thread::spawn(move || end_with(&runtime, signals, &until));
+        Ok(Some(Self { terminal: Term::stderr(), asked }))
     }
 
     /// Which of these.
@@ -66,10 +77,15 @@ pub(super) fn confirm(global: &GlobalArgs, question: &str) -> Result<bool, CliEr
     Prompt::new(global)?.map_or(Ok(true), |prompt| prompt.confirm(question))
 }
 
+/// Whether there is somebody to ask, and something left to ask: `-y` has answered everything.
+pub(super) fn asks(global: &GlobalArgs) -> bool {
+    !global.yes && can_ask()
+}
+
 /// What signals do to any program, but with a visible cursor: a question that waits for a key hears of none.
 #[expect(clippy::exit, clippy::disallowed_methods, reason = "a signal is no return from main")]
-fn end_with(runtime: &Runtime, mut signals: Signals) {
-    let code = runtime.block_on(signals.next());
+fn end_with(runtime: &Runtime, mut signals: Signals, until: &CancellationToken) {
+    let Some(code) = runtime.block_on(until.run_until_cancelled(signals.next())) else { return };
     // Where the terminal is gone nothing can be done.
     let terminal = Term::stderr();
     let _ = terminal.show_cursor().and_then(|()| terminal.write_line(""));

@@ -18,6 +18,7 @@ use crate::domain::price::Rates;
 use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
 use crate::domain::zone::Zone;
 use crate::ops::material;
+use crate::ops::quote::Budgets;
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline, RefusedCall};
 use crate::policy::model::{Catalog, most_alike};
 use crate::policy::price::{CONFIGURED, ModelPrice, PriceBook};
@@ -150,6 +151,22 @@ impl Session {
                 Ok(Reader::empty(&path)?)
             }
             opened => Ok(opened?),
+        }
+    }
+
+    /// The budgets, as they are now. Looks at the store, and neither makes nor needs one.
+    pub(super) fn budgets(&self, ui: &Ui) -> Budgets {
+        let Ok(path) = self.store_file() else { return Budgets::default() };
+        let read = || match Reader::has_budgets(&path)? {
+            Some(true) => Reader::open(&path)?.budgets(Clock::system().now()),
+            Some(false) | None => Ok(Vec::new()),
+        };
+        match read() {
+            Ok(states) => Budgets::new(states),
+            Err(error) => {
+                ui.note(&format!("note: what the budgets leave is not known: {error}"));
+                Budgets::default()
+            }
         }
     }
 

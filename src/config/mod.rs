@@ -36,6 +36,7 @@ pub use show::{Setting, schema};
 pub use tree::Place;
 pub use trust::Trust;
 
+use crate::domain::money::Money;
 use crate::domain::settings::{LogSettings, ProviderSettings, SimSettings, StoreSettings, Timeouts};
 use crate::domain::zone::Zone;
 use crate::policy::retry::RetryPolicy;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// The limit on output tokens of a call that is under a budget and has none of its own.
     pub default_max_tokens: u64,
+    /// A batch that may cost more is asked about.
+    pub confirm_above: Money,
     /// The store.
     pub store: StoreSettings,
     /// The log of calls.
@@ -282,6 +285,7 @@ fn settings(tree: &Node, environment: &Environment) -> Result<Settings, ConfigEr
         retry: sections.retry.into_policy().map_err(wrong)?,
         timeouts: sections.timeouts.into_timeouts(),
         default_max_tokens: sections.budgets.default_max_tokens.get(),
+        confirm_above: sections.batch.confirm_above_usd.0,
         store: StoreSettings {
             file: store.file.map(|file| locate(&["store", "file"], file)),
             bodies: store.bodies,

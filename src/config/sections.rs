@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Wrong;
 use super::providers::ProviderSection;
 use super::sim::SimSection;
-use super::values::{Age, Limit, Ordered, Size, Span, ZoneName};
+use super::values::{Age, Dollars, Limit, Ordered, Size, Span, ZoneName};
 use crate::domain::settings::{Bodies, LogFormat, Synchronous, Timeouts};
 use crate::policy::retry::RetryPolicy;
 
@@ -33,6 +33,8 @@ pub(super) struct Sections {
     pub(super) timeouts: TimeoutsSection,
     /// Calls under budgets.
     pub(super) budgets: BudgetsSection,
+    /// Batches.
+    pub(super) batch: BatchSection,
     /// The record of calls.
     pub(super) store: StoreSection,
     /// A line for every call.
@@ -75,6 +77,14 @@ pub(super) struct TimeoutsSection {
 pub(super) struct BudgetsSection {
     /// The limit on output tokens of a call that is under a budget and has none of its own.
     pub(super) default_max_tokens: NonZeroU64,
+}
+
+/// `batch:`
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BatchSection {
+    /// Whoever sits at the terminal is asked before a batch that may cost more than this, in USD; 0 always asks.
+    pub(super) confirm_above_usd: Dollars,
 }
 
 /// `store:`

@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::domain::money::Money;
 use crate::domain::zone::Zone;
 use crate::policy::period::age;
 
@@ -99,6 +100,17 @@ impl<'de> Deserialize<'de> for Size {
         let bytes =
             digits.parse().ok().zip(shift).and_then(|(n, shift): (u64, u32)| n.checked_mul(1 << shift));
         bytes.map(Self).ok_or_else(|| de::Error::custom("expected a size such as 512KiB or 16MiB"))
+    }
+}
+
+/// An amount in USD: `1`, `0.25`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+pub(super) struct Dollars(#[schemars(with = "f64", range(min = 0))] pub(super) Money);
+
+impl<'de> Deserialize<'de> for Dollars {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let amount = Plain::deserialize(deserializer)?.0.parse();
+        amount.map(Self).map_err(|_| de::Error::custom("expected an amount in USD such as 1 or 0.25"))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cli::{format, out, session};
 use crate::domain::call::Origin;
 use crate::domain::request::ChatRequest;
 use crate::ops::answer::AnswerReport;
+use crate::ops::quote::Budgets;
 use crate::pipeline::{CallContext, Outcome, Pipeline};
 
 /// Ask a question and print the answer when it is there
@@ -51,13 +52,14 @@ pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
     let request = question::request(ui, &args.question, args.call.request.template.is_some())?;
     let session = Session::new(global)?;
     let context = session::context(Origin::Chat, &args.call, &session, ui, CancellationToken::new())?;
+    let budgets = if args.call.dry_run { session.budgets(ui) } else { Budgets::default() };
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     if args.call.dry_run {
         let form = match args.format {
             ChatFormat::Text => ListFormat::Table,
             ChatFormat::Json => ListFormat::Json,
         };
-        return quote::show_one(ui, &pipeline, request, &context, form);
+        return quote::show_one(ui, &pipeline, request, &context, &budgets, form);
     }
     let runtime = session::runtime()?;
     let (asked, signal) = runtime.block_on(ask(pipeline, request, context, args.format))?;

@@ -20,6 +20,7 @@ use crate::domain::event::Delta;
 use crate::domain::request::ChatRequest;
 use crate::ops::answer::AnswerReport;
 use crate::ops::output::Output;
+use crate::ops::quote::Budgets;
 use crate::pipeline::{AnswerEvent, CallContext, CallError, Outcome, Pipeline};
 
 /// Ask a question and print the answer as it comes
@@ -52,13 +53,14 @@ pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) 
     let request = question::request(ui, &args.question, args.call.request.template.is_some())?;
     let session = Session::new(global)?;
     let context = session::context(Origin::Stream, &args.call, &session, ui, CancellationToken::new())?;
+    let budgets = if args.call.dry_run { session.budgets(ui) } else { Budgets::default() };
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     if args.call.dry_run {
         let form = match args.format {
             StreamFormat::Text => ListFormat::Table,
             StreamFormat::Jsonl => ListFormat::Jsonl,
         };
-        return quote::show_one(ui, &pipeline, request, &context, form);
+        return quote::show_one(ui, &pipeline, request, &context, &budgets, form);
     }
     let runtime = session::runtime()?;
     let (played, signal) = runtime.block_on(ask(ui, pipeline, request, context, args.format))?;

@@ -18,7 +18,7 @@ use super::item::Item;
 use super::order::Order;
 use super::outset::OutsetError;
 use super::report::ItemReport;
-use super::tally::{Summary, Tally};
+use super::tally::{Heard, Summary, Tally};
 use crate::domain::batch::RunState;
 use crate::domain::budget::Scope;
 use crate::domain::call::ErrorKind;
@@ -106,13 +106,13 @@ struct Run<'a> {
     /// Failures in a row that would not pass.
     fatal: u32,
     one_provider: bool,
-    retries: Retries,
+    hearing: Hearing,
     error: Option<BatchError>,
     stop: CancellationToken,
 }
 
-/// Repeated attempts by cause, counted by whichever call repeats.
-type Retries = Arc<Mutex<std::collections::BTreeMap<String, u64>>>;
+/// What is heard from whichever call has something to tell.
+type Hearing = Arc<Mutex<Heard>>;
 
 /// Runs a batch. `on_change` is called when an item has ended, and every second.
 pub async fn run(
@@ -154,7 +154,7 @@ pub async fn run(
                 run.hear(advanced);
             }
             _ = second.tick() => {
-                (run.on_change)(&run.tally);
+                run.tell(false);
                 advancing.get_or_insert_with(|| Box::pin(books.advance(pipeline)));
             }
         }
@@ -239,16 +239,14 @@ fn is_of_all(scope: &Scope, (user, tags): &Whose, own_model: bool) -> bool {
         && !(of_model && own_model)
 }
 
-/// A context that counts retries before it passes them on.
-fn counting(context: CallContext, retries: Retries) -> CallContext {
+/// A context whose notices are heard before they are passed on.
+fn listening(context: CallContext, hearing: Hearing) -> CallContext {
     let notify = Arc::clone(&context.notify);
-    let count = move |notice: Notice| {
-        if let Notice::Retrying { failure, .. } = &notice {
-            *retries.lock().unwrap_or_else(PoisonError::into_inner).entry(failure.cause()).or_default() += 1;
-        }
+    let listen = move |notice: Notice| {
+        hearing.lock().unwrap_or_else(PoisonError::into_inner).hear(&notice, std::time::Instant::now());
         notify(notice);
     };
-    CallContext { notify: Arc::new(count), ..context }
+    CallContext { notify: Arc::new(listen), ..context }
 }
 
 impl<'a> Run<'a> {
@@ -258,12 +256,12 @@ impl<'a> Run<'a> {
         books: &'a Books,
         on_change: &'a mut dyn FnMut(&Tally),
     ) -> Self {
-        let retries = Retries::default();
+        let hearing = Hearing::default();
         let context = CallContext { unsent: options.stop.clone(), ..context };
         let mut tally = Tally::of(options.total);
         tally.unknown = books.lost;
         Self {
-            context: counting(context, Arc::clone(&retries)),
+            context: listening(context, Arc::clone(&hearing)),
             books,
             on_change,
             tally,
@@ -272,7 +270,7 @@ impl<'a> Run<'a> {
             failed_before: 0,
             fatal: 0,
             one_provider: options.one_provider,
-            retries,
+            hearing,
             error: None,
             stop: options.stop,
         }
@@ -333,9 +331,8 @@ impl<'a> Run<'a> {
             }
             None => self.tally.unsent += 1,
         }
-        self.tally.retries.clone_from(&self.retries.lock().unwrap_or_else(PoisonError::into_inner));
         self.hear(ended);
-        (self.on_change)(&self.tally);
+        self.tell(true);
         item.map(|item| {
             let cost = item.cost_usd.unwrap_or_default();
             let mark = Mark { index: item.index, whole: item.error.is_none(), cost };
@@ -362,6 +359,14 @@ impl<'a> Run<'a> {
                 format!("{POINTLESS_AFTER} items in a row have failed, the last with: {}", error.message);
             self.fail(BatchError::Pointless(message));
         }
+    }
+
+    /// Tells how far it is.
+    fn tell(&mut self, ended: bool) {
+        let mut heard = self.hearing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tally.take_in(&mut heard, ended, std::time::Instant::now());
+        drop(heard);
+        (self.on_change)(&self.tally);
     }
 
     fn wrote(&mut self, whole: bool, written: io::Result<()>) {

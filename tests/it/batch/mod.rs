@@ -9,6 +9,8 @@ mod jobs;
 mod kills;
 mod options;
 mod output;
+mod progress;
+mod quotes;
 mod refusals;
 mod reports;
 mod schemas;

@@ -21,6 +21,7 @@ fn a_dry_run_counts_and_calls_nobody() {
         json!([{
             "model": "gpt-5.4-nano", "provider": "openai", "requests": 1, "input_tokens": 9, "estimated": false, "max_output_tokens": 128_000,
             "low_cost_usd": 0.000_001_8, "high_cost_usd": 0.160_001_8,
+            "budget_id": null, "budget_left_usd": null,
         }])
     );
     assert!(!wired.env.db_path().exists(), "nothing was spent, so nothing is on record");

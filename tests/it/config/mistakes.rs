@@ -60,6 +60,8 @@ fn a_wrong_value_in_the_environment_names_its_variable() {
         ("LLMOPS_SIM", "error=2"),
         ("LLMOPS_SIM", "error=0.7,drop=0.7"),
         ("LLMOPS_SIM__ERROR", "-1"),
+        ("LLMOPS_BATCH__CONFIRM_ABOVE_USD", "-1"),
+        ("LLMOPS_BATCH__CONFIRM_ABOVE_USD", "much"),
         ("LLMOPS_PROVIDERS__OPENAI__API_KEY", KEY),
     ] {
         let output = assert_refused(env.llmops(["chat", "-m", "sim/echo", "hi"]).env(variable, value));

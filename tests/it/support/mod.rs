@@ -21,5 +21,5 @@ pub use run::{Run, Running};
 pub use rustix::process::Signal;
 pub(crate) use snapshot::assert_run;
 pub use snapshot::{redact, run_text, squeeze};
-pub use terminal::{Key, shown};
+pub use terminal::{Key, Terminal, shown};
 pub use upstream::{Received, Upstream, refused_url};

@@ -7,9 +7,8 @@ use clap::ValueEnum;
 
 use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
-use crate::ops::batch::input::{self, Checked, Source};
+use crate::ops::batch::input::{Checked, Source};
 use crate::ops::batch::item::LineFormat;
-use crate::ops::quote::Quote;
 use crate::pipeline::{CallContext, Pipeline};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,24 +67,4 @@ pub(super) fn note_unused(ui: &Ui, unused: &BTreeSet<String>, templated: bool) {
             )
         });
     }
-}
-
-/// What the calls of these files would use and cost.
-pub(in crate::cli) fn quote_all(
-    pipeline: &Pipeline,
-    context: &CallContext,
-    sources: Vec<Source>,
-    limit: Option<u64>,
-) -> Result<Quote, CliError> {
-    let mut quote = Quote::default();
-    let mut lines = input::read(sources, limit);
-    while let Some(line) = lines.blocking_recv() {
-        let line = line?;
-        let place = line.place;
-        let item = line.item.map_err(|reason| input::InputError::Line { place, reason })?;
-        let (request, context) = item.into_call(context.clone());
-        let plan = pipeline.plan(request, &context)?;
-        quote.add(pipeline, &plan);
-    }
-    Ok(quote)
 }

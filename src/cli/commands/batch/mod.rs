@@ -1,5 +1,6 @@
 //! `llmops batch`: files of prompts, answered in parallel.
 
+mod consent;
 pub(super) mod inputs;
 mod list;
 mod plan;
@@ -12,16 +13,16 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
-use self::inputs::{InputFormat, check_models, note_unused, quote_all, sources};
+use self::inputs::{InputFormat, check_models, note_unused, sources};
 use self::summary::{open_summary, report};
-use super::quote;
+use super::quote::{self, Shown};
 use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT, RESUMING};
 use crate::cli::error::CliError;
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::cli::signals::{heeding, unless_stopped};
 use crate::cli::ui::Ui;
-use crate::cli::{exit, limits, out, session};
+use crate::cli::{exit, limits, out, prompt, session};
 use crate::domain::call::Origin;
 use crate::domain::money::{Money, MoneyError};
 use crate::ops::batch::books::Books;
@@ -30,7 +31,7 @@ use crate::ops::batch::out::{OutError, OutLock, settled};
 use crate::ops::batch::outset::{Existing, Outset, OutsetError, Resume};
 use crate::ops::batch::plan::Plan;
 use crate::ops::batch::run::{BatchOptions, Ended, run as run_batch};
-use crate::ops::quote::QuoteRow;
+use crate::ops::quote::Budgets;
 use crate::pipeline::{CallContext, Pipeline};
 use crate::store::Reader;
 
@@ -127,12 +128,14 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     let session = Session::new(global)?;
     let context = session::context(Origin::Batch, &args.call, &session, ui, CancellationToken::new())?;
     let checked = input::check(&sources, args.limit, &context)?;
+    let needs_budgets = args.call.dry_run || prompt::asks(global);
+    let budgets = if needs_budgets { session.budgets(ui) } else { Budgets::default() };
+    let above = session.config.settings.confirm_above;
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     note_unused(ui, &checked.unused, templated);
     if args.call.dry_run {
-        let quote = quote_all(&pipeline, &context, sources, args.limit)?;
-        let rows = quote.into_rows();
-        quote::show(ui, &rows, QuoteRow::total(&rows).as_ref(), args.format)?;
+        let quote = Shown::of_files(&pipeline, &context, &budgets, sources, args.limit)?;
+        quote::show(ui, &[quote], args.format)?;
         return Ok(exit::DONE);
     }
     let runtime = session::runtime()?;
@@ -151,6 +154,11 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
         Some(out) => Some(Outset::of(out, existing(args), &plan, reader.as_ref())?),
         None => None,
     };
+    let stake = consent::Stake { pipeline: &pipeline, context: &context, budgets: &budgets, above };
+    let wanted = |index: u64, id: Option<&str>| outset.as_ref().is_none_or(|outset| outset.wants(index, id));
+    if let Some(code) = stake.ask(ui, global, &runtime, &sources, (checked.total, args.limit), &wanted)? {
+        return Ok(code);
+    }
     let summary = args.summary.as_deref().map(open_summary).transpose()?;
     let run = Run { args, ui, plan: &plan, total: checked.total, one_provider };
     let (ended, signal) = runtime.block_on(run.send(pipeline, context, sources, outset, reader))?;

@@ -64,12 +64,17 @@ pub(super) fn report(
 /// The summary for people.
 fn describe(summary: &Summary, out: Option<&Path>) -> String {
     let wall = seconds(Duration::from_millis(summary.wall_ms));
-    let unsent = match summary.unsent {
-        0 => String::new(),
-        count => format!(", {} not sent", thousands(count)),
-    };
+    let others = [
+        (summary.cached, "cached"),
+        (summary.kept, "kept"),
+        (summary.unknown, "of unknown end"),
+        (summary.unsent, "not sent"),
+    ];
+    let others = others.iter().filter(|(count, _)| *count > 0);
+    let others: Vec<String> = others.map(|(count, what)| format!(", {} {what}", thousands(*count))).collect();
+    let others = others.concat();
     let mut lines = vec![format!(
-        "{} done, {} failed{unsent} in {wall} ({:.1} requests/s)",
+        "{} done, {} failed{others} in {wall} ({:.1} requests/s)",
         thousands(summary.done),
         thousands(summary.failed),
         summary.requests_per_s

@@ -7,14 +7,13 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::{CallArgs, GlobalArgs, ListArgs, RequestArgs};
-use crate::cli::commands::batch::inputs::{InputFormat, quote_all, sources};
-use crate::cli::commands::quote;
+use crate::cli::commands::batch::inputs::{InputFormat, sources};
+use crate::cli::commands::quote::{self, Shown};
 use crate::cli::error::CliError;
 use crate::cli::exit;
 use crate::cli::session::{self, Session};
 use crate::cli::ui::Ui;
 use crate::domain::call::Origin;
-use crate::ops::quote::QuoteRow;
 
 /// Show what files of prompts would cost
 ///
@@ -53,13 +52,9 @@ pub(super) fn run(args: &EstimateArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Res
     }
     let models =
         if args.model.is_empty() { vec![None] } else { args.model.iter().cloned().map(Some).collect() };
-    let mut rows = Vec::new();
-    for model in models {
-        rows.extend(estimate(args, model, global, ui)?);
-    }
     // Several models that are asked for are to be compared; those that the items name, to be paid together.
-    let total = if args.model.len() > 1 { None } else { QuoteRow::total(&rows) };
-    quote::show(ui, &rows, total.as_ref(), args.list.format)?;
+    let quotes = models.into_iter().map(|model| estimate(args, model, global, ui));
+    quote::show(ui, &quotes.collect::<Result<Vec<_>, _>>()?, args.list.format)?;
     Ok(exit::DONE)
 }
 
@@ -68,11 +63,12 @@ fn estimate(
     model: Option<String>,
     global: &GlobalArgs,
     ui: &Arc<Ui>,
-) -> Result<Vec<QuoteRow>, CliError> {
+) -> Result<Shown, CliError> {
     let call = CallArgs::unsent(model, args.request.clone());
     let session = Session::new(global)?;
     let context = session::context(Origin::Batch, &call, &session, ui, CancellationToken::new())?;
+    let budgets = session.budgets(ui);
     let pipeline = session::pipeline(session, global, &call, ui)?;
     let sources = sources(&args.files, args.input_format, args.request.template.is_some())?;
-    Ok(quote_all(&pipeline, &context, sources, args.limit)?.into_rows())
+    Shown::of_files(&pipeline, &context, &budgets, sources, args.limit)
 }
