@@ -31,24 +31,27 @@ impl Shown {
         Self { rows: quote.rows(), budgets: quote.budgets(budgets), allow_unpriced }
     }
 
-    /// The quote for all items of these files.
+    /// The quote for those of the items of these files that are `wanted`.
     pub(super) fn of_files(
         pipeline: &Pipeline,
         context: &CallContext,
         budgets: &Budgets,
         sources: Vec<Source>,
         limit: Option<u64>,
+        limited: bool,
+        wanted: impl Fn(u64, Option<&str>) -> bool + Sync,
     ) -> Result<Self, CliError> {
         let survey = Survey {
             pipeline,
             context,
             budgets,
             measure: Measure::Tokens,
+            limited,
             enough: None,
             lenient: false,
             seen: &AtomicU64::new(0),
         };
-        Ok(Self::new(&quote_all(&survey, sources, limit, |_, _| true)?, budgets, context))
+        Ok(Self::new(&quote_all(&survey, sources, limit, wanted)?, budgets, context))
     }
 }
 
@@ -63,7 +66,7 @@ pub(super) fn show_one(
 ) -> Result<u8, CliError> {
     let mut quote = Quote::default();
     let plan = pipeline.plan(request, context)?;
-    let _ = quote.add(pipeline, &plan, context, budgets, Measure::Tokens);
+    let _ = quote.add(pipeline, &plan, context, budgets, Measure::Tokens, false);
     show(ui, &[Shown::new(&quote, budgets, context)], form)?;
     Ok(exit::DONE)
 }

@@ -50,6 +50,8 @@ pub struct Survey<'a> {
     pub budgets: &'a Budgets,
     /// How input is measured.
     pub measure: Measure,
+    /// Whether all requests are answered as under a budget: with a limit.
+    pub limited: bool,
     /// Once the highest cost is more than this, nothing more is wanted: the sums end somewhere beyond it.
     pub enough: Option<Money>,
     /// Whether what cannot be sent is left out. It is an error otherwise.
@@ -58,7 +60,8 @@ pub struct Survey<'a> {
     pub seen: &'a AtomicU64,
 }
 
-/// What the calls of these files would use and cost: of those of their items that are `wanted`, by their index from 0 and their id.
+/// What the calls of these files would use and cost: of those of their items that are `wanted`, by their index from 0
+/// and their id.
 ///
 /// # Errors
 /// The first in the order of the input.
@@ -180,7 +183,7 @@ impl<W: Fn(u64, Option<&str>) -> bool> Desk<'_, W> {
             }
             Err(error) => return Err(QuoteError::Line { place, error }),
         };
-        let added = quote.add(survey.pipeline, &plan, &context, survey.budgets, survey.measure);
+        let added = quote.add(survey.pipeline, &plan, &context, survey.budgets, survey.measure, survey.limited);
         if survey.enough.is_some_and(|enough| self.passes(enough, added)) {
             self.ended.store(true, Ordering::Relaxed);
         }

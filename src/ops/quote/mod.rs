@@ -94,7 +94,7 @@ pub struct Quote {
 }
 
 impl Quote {
-    /// Adds a request. Returns what it costs at most: nothing if it has no price, and without end if that is not
+    /// Adds a request; with `limited` it is answered as under a budget, with a limit. Returns what it costs at most: nothing if it has no price, and without end if that is not
     /// limited.
     pub fn add(
         &mut self,
@@ -103,10 +103,11 @@ impl Quote {
         context: &CallContext,
         budgets: &Budgets,
         measure: Measure,
+        limited: bool,
     ) -> Option<Money> {
         let user = context.user.as_deref().filter(|user| !user.is_empty());
         let places = budgets.covering(&plan.target, user, &context.tags);
-        let mut one = quote(pipeline.parts(), plan, measure, !places.is_empty());
+        let mut one = quote(pipeline.parts(), plan, measure, limited || !places.is_empty());
         one.budget_id = budgets.tightest(&places).map(|place| budgets.budget(place).id);
         one.budget_left_usd = budgets.tightest(&places).map(|place| budgets.left(place));
         let without_end = || one.low_cost_usd.map(|_| Money::from_nanos(i64::MAX));
@@ -157,7 +158,7 @@ impl Quote {
     }
 }
 
-fn quote(parts: &Parts, plan: &Plan, measure: Measure, under_budget: bool) -> QuoteRow {
+fn quote(parts: &Parts, plan: &Plan, measure: Measure, limited: bool) -> QuoteRow {
     let (prices, now) = (&parts.prices, parts.clock.now());
     let request = &plan.outgoing.request;
     let model = plan.target.model.as_str();
@@ -179,7 +180,7 @@ fn quote(parts: &Parts, plan: &Plan, measure: Measure, under_budget: bool) -> Qu
         price::most(&price.rates, request, input_tokens + margin, output_tokens).map(Money::from_picos)
     };
     let max_output_tokens = output_limit(parts, plan, request, |limit| {
-        under_budget && high(limit).is_some_and(|cost| cost > Money::ZERO)
+        limited && high(limit).is_some_and(|cost| cost > Money::ZERO)
     })
     .map(|limit| limit.saturating_mul(request.answers()));
     // A model that gives its output away has a highest cost without a limit, too.

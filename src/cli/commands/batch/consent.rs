@@ -112,6 +112,8 @@ impl Stake<'_> {
             context: self.context,
             budgets: self.budgets,
             measure: Measure::Bytes,
+            // What a model might go to would be a question about every file.
+            limited: true,
             enough: Some(self.above),
             lenient: true,
             seen,

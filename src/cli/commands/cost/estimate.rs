@@ -70,5 +70,5 @@ fn estimate(
     let budgets = session.budgets(ui);
     let pipeline = session::pipeline(session, global, &call, ui)?;
     let sources = sources(&args.files, args.input_format, args.request.template.is_some())?;
-    Shown::of_files(&pipeline, &context, &budgets, sources, args.limit)
+    Shown::of_files(&pipeline, &context, &budgets, sources, args.limit, false, |_, _| true)
 }
