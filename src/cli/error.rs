@@ -117,7 +117,7 @@ impl CliError {
             | Self::Config(_)
             | Self::Store(_)
             | Self::Call(CallError::Refused(_))
-            | Self::Batch(BatchError::Refused(_))
+            | Self::Batch(BatchError::Refused(_) | BatchError::Input(_))
             | Self::Input(_)
             | Self::LineModel { .. }
             | Self::Day(_)
@@ -340,18 +340,47 @@ fn failure_hint(outcome: &Outcome) -> Option<String> {
 }
 
 fn input_hint(error: &InputError) -> Option<String> {
-    match error {
+    Some(match error {
         InputError::Format(_) => {
-            Some("say how to read it: --input-format txt or --input-format jsonl".into())
+            "say how to read it: --input-format txt, jsonl, csv, tsv, yaml, or file if all of it is one prompt".into()
         }
-        InputError::Folder(_) => Some("name the files in it".into()),
-        InputError::Line { reason: LineError::Template(error), .. } => {
-            let instead =
-                error.missing.as_ref().map(|name| format!(", or set it for all with --var {name}=…"));
-            Some(format!("no call was made; mend the line{}", instead.unwrap_or_default()))
+        InputError::NoFiles(_) => "hidden files, and links to folders, are not read".into(),
+        InputError::Twice { .. } => "name it once; to have everything answered twice, run it twice".into(),
+        InputError::Changed(_) => "run it again once nobody writes to it any more, or pipe it in".into(),
+        InputError::Line { reason, .. } => return Some(line_hint(reason)),
+        InputError::Duplicate { .. } => "no call was made; give each line an id of its own".into(),
+        InputError::MixedUrls { .. } => "no call was made; put lines for other addresses into files of their own".into(),
+        InputError::Template(error) => return template_hint(error),
+        InputError::Scratch(_) => "make room there, or name another place with TMPDIR".into(),
+        InputError::Read { .. } | InputError::Empty(_) => return None,
+    })
+}
+
+fn line_hint(reason: &LineError) -> String {
+    let instead = match reason {
+        LineError::Template(error) => {
+            error.missing.as_ref().map(|name| format!(", or set it for all with --var {name}=…"))
         }
-        InputError::Line { .. } => Some("no call was made; mend the line and run again".into()),
-        InputError::Template(error) => template_hint(error),
-        InputError::Read { .. } | InputError::Empty(_) => None,
+        LineError::NoPrompts => Some(", or make prompts of the columns with a template, -t".into()),
+        LineError::NotAList => Some(", or read all of it as one prompt with --input-format file".into()),
+        LineError::Utf8(_) | LineError::CellUtf8 { .. } => {
+            Some(" (iconv -t UTF-8 does that for a whole file)".into())
+        }
+        _ => None,
+    };
+    let instead = instead.unwrap_or_default();
+    match reason {
+        LineError::Template(_) => format!("no call was made; mend the line{instead}"),
+        LineError::NoPrompts => format!("no call was made; name the column of prompts so{instead}"),
+        LineError::NotAList | LineError::Utf8(_) | LineError::CellUtf8 { .. } => {
+            format!("no call was made; mend the file{instead}")
+        }
+        LineError::NoRows | LineError::NoName(_) | LineError::SameName(_) => {
+            "no call was made; mend the file's header and run again".into()
+        }
+        LineError::Unclosed(_) | LineError::AfterQuote(_) => {
+            "no call was made; a quote inside of quotes is written twice: \"\"".into()
+        }
+        _ => "no call was made; mend the line and run again".into(),
     }
 }

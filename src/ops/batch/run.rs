@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::input::{InputError, Line};
+use super::input::{Feed, InputError, Line};
 use super::report::ItemReport;
 use super::tally::{Summary, Tally};
 use crate::domain::budget::Scope;
@@ -88,7 +87,7 @@ type Retries = Arc<Mutex<std::collections::BTreeMap<String, u64>>>;
 pub async fn run(
     pipeline: &Pipeline,
     context: CallContext,
-    mut lines: mpsc::Receiver<Result<Line, InputError>>,
+    mut lines: Feed,
     options: BatchOptions,
     out: &Output,
     on_change: &mut dyn FnMut(&Tally),
@@ -108,7 +107,7 @@ pub async fn run(
     };
     let (mut calls, mut writes) = (FuturesUnordered::new(), FuturesUnordered::new());
     let mut second = interval(Duration::from_secs(1));
-    let (mut started, mut more) = (0, true);
+    let mut more = true;
     while more || !calls.is_empty() || !writes.is_empty() {
         let room = more && calls.len() + writes.len() < options.jobs && !stop.is_cancelled();
         tokio::select! {
@@ -120,11 +119,8 @@ pub async fn run(
                 }
             }
             Some((whole, written)) = writes.next() => run.wrote(whole, written),
-            line = lines.recv(), if room => match line {
-                Some(Ok(line)) => {
-                    calls.push(answer(pipeline, run.context.clone(), started, line));
-                    started += 1;
-                }
+            line = lines.next(), if room => match line {
+                Some(Ok(line)) => calls.push(answer(pipeline, run.context.clone(), line)),
                 Some(Err(error)) => run.fail(BatchError::Input(error)),
                 None => more = false,
             },
@@ -153,8 +149,8 @@ async fn write(out: &Output, item: ItemReport, cancel: CancellationToken) -> (bo
 type ItemEnd = (Option<ItemReport>, Result<(), BatchError>);
 
 /// One item, to its end.
-async fn answer(pipeline: &Pipeline, context: CallContext, index: u64, line: Line) -> ItemEnd {
-    let Line { place, item } = line;
+async fn answer(pipeline: &Pipeline, context: CallContext, line: Line) -> ItemEnd {
+    let Line { index, place, item } = line;
     let mut item = match item {
         Ok(item) => item,
         Err(error) => return (Some(ItemReport::new(index, None, place).with_bad_line(&error)), Ok(())),

@@ -7,8 +7,7 @@ use clap::ValueEnum;
 
 use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
-use crate::ops::batch::input::{self, Checked, Source};
-use crate::ops::batch::item::LineFormat;
+use crate::ops::batch::input::{self, Checked, Format, Reading, Source};
 use crate::ops::quote::Quote;
 use crate::pipeline::{CallContext, Pipeline};
 
@@ -18,6 +17,14 @@ pub(in crate::cli) enum InputFormat {
     Txt,
     /// JSON a line
     Jsonl,
+    /// Comma-separated values under a header
+    Csv,
+    /// Tab-separated values under a header
+    Tsv,
+    /// A YAML list
+    Yaml,
+    /// A prompt a file
+    File,
 }
 
 /// What a command reads its prompts from.
@@ -27,10 +34,14 @@ pub(in crate::cli) fn sources(
     templated: bool,
 ) -> Result<Vec<Source>, CliError> {
     let format = format.map(|format| match format {
-        InputFormat::Txt => LineFormat::Txt,
-        InputFormat::Jsonl => LineFormat::Jsonl,
+        InputFormat::Txt => Format::Txt,
+        InputFormat::Jsonl => Format::Jsonl,
+        InputFormat::Csv => Format::Csv,
+        InputFormat::Tsv => Format::Tsv,
+        InputFormat::Yaml => Format::Yaml,
+        InputFormat::File => Format::File,
     });
-    Ok(files.iter().map(|path| Source::new(path, format, templated)).collect::<Result<_, _>>()?)
+    Ok(Source::all(files, format, templated)?)
 }
 
 /// A model that cannot be called fails before the first call, not at every item.
@@ -75,8 +86,8 @@ pub(in crate::cli) fn quote_all(
     limit: Option<u64>,
 ) -> Result<Quote, CliError> {
     let mut quote = Quote::default();
-    let mut lines = input::read(sources, limit);
-    while let Some(line) = lines.blocking_recv() {
+    let mut lines = input::read(sources, Reading { limit, unique_ids: false });
+    while let Some(line) = lines.blocking_next() {
         let line = line?;
         let place = line.place;
         let item = line.item.map_err(|reason| input::InputError::Line { place, reason })?;

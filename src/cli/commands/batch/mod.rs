@@ -21,7 +21,7 @@ use crate::cli::signals::{heeding, unless_stopped};
 use crate::cli::ui::Ui;
 use crate::cli::{exit, limits, out, session};
 use crate::domain::call::Origin;
-use crate::ops::batch::input::{self, Source};
+use crate::ops::batch::input::{self, Reading, Source};
 use crate::ops::batch::run::{BatchOptions, Ended, run as run_batch};
 use crate::ops::output::Output;
 use crate::ops::quote::QuoteRow;
@@ -73,7 +73,7 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     check_files(args)?;
     let session = Session::new(global)?;
     let context = session::context(Origin::Batch, &args.call, &session, ui, CancellationToken::new())?;
-    let checked = input::check(&sources, args.limit, &context)?;
+    let checked = input::check(&sources, Reading { limit: args.limit, unique_ids: false }, &context)?;
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     note_unused(ui, &checked.unused, templated);
     if args.call.dry_run {
@@ -116,7 +116,7 @@ async fn send(
     let shares_terminal = out_of(args).is_none() && io::stdout().is_terminal();
     let mut progress = Progress::new(ui, total, shares_terminal);
     let mut show = |tally: &_| progress.show(tally);
-    let lines = input::read(sources, args.limit);
+    let lines = input::read(sources, Reading { limit: args.limit, unique_ids: false });
     let work = run_batch(&pipeline, context, lines, options, out, &mut show);
     let ended = heeding(work, |signals| {
         stop.cancel();
