@@ -357,30 +357,20 @@ fn input_hint(error: &InputError) -> Option<String> {
 }
 
 fn line_hint(reason: &LineError) -> String {
-    let instead = match reason {
-        LineError::Template(error) => {
-            error.missing.as_ref().map(|name| format!(", or set it for all with --var {name}=…"))
+    let what = match reason {
+        LineError::Template(TemplateError { missing: Some(name), .. }) => {
+            return format!("no call was made; mend the line, or set it for all with --var {name}=…");
         }
-        LineError::NoPrompts => Some(", or make prompts of the columns with a template, -t".into()),
-        LineError::NotAList => Some(", or read all of it as one prompt with --input-format file".into()),
-        LineError::Utf8(_) | LineError::CellUtf8 { .. } => {
-            Some(" (iconv -t UTF-8 does that for a whole file)".into())
-        }
-        _ => None,
-    };
-    let instead = instead.unwrap_or_default();
-    match reason {
-        LineError::Template(_) => format!("no call was made; mend the line{instead}"),
-        LineError::NoPrompts => format!("no call was made; name the column of prompts so{instead}"),
-        LineError::NotAList | LineError::Utf8(_) | LineError::CellUtf8 { .. } => {
-            format!("no call was made; mend the file{instead}")
-        }
-        LineError::NoRows | LineError::NoName(_) | LineError::SameName(_) => {
-            "no call was made; mend the file's header and run again".into()
-        }
+        LineError::Template(_) => "mend the line",
+        LineError::Utf8(_) | LineError::CellUtf8 { .. } => "save the file as UTF-8 (iconv converts it)",
+        LineError::NoPrompts => "call the prompts' column so, or make prompts of all with a template, -t",
+        LineError::NotAList => "mend the file, or read all of it as one prompt with --input-format file",
+        LineError::NoRows | LineError::NoName(_) | LineError::SameName(_) => "mend the file and run again",
         LineError::Unclosed(_) | LineError::AfterQuote(_) => {
-            "no call was made; a quote inside of quotes is written twice: \"\"".into()
+            "inside of quotes, a quote is written twice: \"\""
         }
-        _ => "no call was made; mend the line and run again".into(),
-    }
+        LineError::Url(_) => "lines for other addresses, such as embeddings, cannot be sent yet",
+        _ => "mend the line and run again",
+    };
+    format!("no call was made; {what}")
 }

@@ -11,19 +11,14 @@ use crate::ops::batch::input::{self, Checked, Format, Reading, Source};
 use crate::ops::quote::Quote;
 use crate::pipeline::{CallContext, Pipeline};
 
+/// [`Format`], as an option. Without docs of their own, the values take a line of the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum InputFormat {
-    /// A prompt a line
     Txt,
-    /// JSON a line
     Jsonl,
-    /// Comma-separated values under a header
     Csv,
-    /// Tab-separated values under a header
     Tsv,
-    /// A YAML list
     Yaml,
-    /// A prompt a file
     File,
 }
 

@@ -31,7 +31,9 @@ use crate::pipeline::{CallContext, Pipeline};
 ///
 /// A .txt file has a prompt a line. In a .jsonl file a line is a JSON string, {"prompt": …}, {"messages": […]}
 /// with any other request fields, or a line of OpenAI's Batch API; `id`, `user`, `tags` and `model` of a line
-/// are used. With a template (-t) the keys of a line are its variables, and it needs no prompt. Every line is checked before any call is made.
+/// are used. A .yaml file is a list of any of these; a .csv or .tsv file has a column `prompt`, and may have
+/// others of those names. In a folder every file is a prompt. With a template (-t) the keys of a line, or the
+/// columns, are its variables, and it needs no prompt. Everything is checked before any call is made.
 #[derive(Debug, Args)]
 #[command(before_long_help = "Examples:\n  \
     llmops batch prompts.txt -o answers.jsonl\n  \
@@ -39,7 +41,7 @@ use crate::pipeline::{CallContext, Pipeline};
     head -n 5 prompts.txt | llmops batch -\n  \
     llmops batch prompts.jsonl --dry-run --format csv")]
 pub(in crate::cli) struct BatchArgs {
-    /// The files; - is standard input
+    /// The files and folders; - is standard input
     #[arg(value_name = "FILE", required = true)]
     pub(in crate::cli) files: Vec<PathBuf>,
     /// Write the answers here instead of to stdout
