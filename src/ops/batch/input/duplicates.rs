@@ -73,7 +73,7 @@ impl Duplicates {
     pub(super) fn first(mut self) -> io::Result<Option<Pair>> {
         self.run.sort_unstable();
         let last = std::mem::take(&mut self.run);
-        let Some(file) = self.file.take() else { return Ok(first_of(last.into_iter().map(Ok)).transpose()?) };
+        let Some(file) = self.file.take() else { return first_of(last.into_iter().map(Ok)).transpose() };
         let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.seek(SeekFrom::Start(0))?;
         let length = (self.size * ENTRY) as u64;

@@ -40,7 +40,7 @@ pub(super) fn without_mark(text: &[u8]) -> &[u8] {
 /// The line, from 1, and the byte in it, from 1, at which a text stops being UTF-8.
 pub(super) fn bad_byte(text: &[u8], valid: usize) -> (u64, usize) {
     let before = text.get(..valid).unwrap_or(text);
-    let line = before.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+    let line = before.split(|byte| *byte == b'\n').count() as u64;
     let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     (line, valid - start + 1)
 }

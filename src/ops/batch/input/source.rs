@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
         self.has_files = true;
         let read_error = |error: io::Error| InputError::read(&name, &error);
         if matches!(self.source.kind, Kind::Stdin) {
-            let records = records(Box::new(BufReader::new(io::stdin())), name, self.source)?;
+            let records = records(Box::new(BufReader::new(io::stdin())), name, self.source);
             self.open = Some(Open { records, file: None });
             return Ok(());
         }
@@ -242,7 +242,7 @@ impl<'a> Reader<'a> {
             None => None,
         };
         let reader = BufReader::with_capacity(BUFFER, Tap::new(file, seen));
-        let records = records(Box::new(reader), name, self.source)?;
+        let records = records(Box::new(reader), name, self.source);
         self.open = Some(Open { records, file: watched });
         Ok(())
     }
@@ -273,8 +273,9 @@ impl<'a> Reader<'a> {
     fn close(&mut self) -> Result<(), InputError> {
         let Some(Open { file: Some((name, file, looked)), .. }) = self.open.take() else { return Ok(()) };
         let read_error = |error: io::Error| InputError::read(&name, &error);
+        let copy = file.try_clone().map_err(read_error)?;
+        Tap::new(copy, self.seen.clone()).drain().map_err(read_error)?;
         let looks = looks_of(&file.metadata().map_err(read_error)?);
-        Tap::new(file, self.seen.clone()).drain().map_err(read_error)?;
         if looks == looked { Ok(()) } else { Err(InputError::Changed(name)) }
     }
 
@@ -320,10 +321,10 @@ fn looks_of(found: &Metadata) -> u64 {
 }
 
 /// The records of a file.
-fn records(reader: Box<dyn BufRead>, name: String, source: &Source) -> Result<Records, InputError> {
+fn records(reader: Box<dyn BufRead>, name: String, source: &Source) -> Records {
     let templated = source.templated;
     let lines = |reader, format| Box::new(Lines::new(Text::new(reader, name.clone()), format, templated));
-    Ok(match source.format {
+    match source.format {
         None => lines(reader, None),
         Some(Format::Txt) => lines(reader, Some(LineFormat::Txt)),
         Some(Format::Jsonl) => lines(reader, Some(LineFormat::Jsonl)),
@@ -331,5 +332,5 @@ fn records(reader: Box<dyn BufRead>, name: String, source: &Source) -> Result<Re
         Some(Format::Tsv) => Box::new(Table::new(reader, name, b'\t', templated)),
         Some(Format::Yaml) => Box::new(yaml::Items::new(Text::new(reader, name), templated)),
         Some(Format::File) => Box::new(std::iter::once(whole::read(reader, &name))),
-    })
+    }
 }

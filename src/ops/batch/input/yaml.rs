@@ -52,7 +52,7 @@ enum Kind {
 fn kind_of(line: &[u8]) -> Kind {
     let marked = |mark: &[u8]| {
         let rest = line.strip_prefix(mark)?;
-        rest.first().is_none_or(|byte| byte.is_ascii_whitespace()).then(|| kind_of(rest))
+        rest.first().is_none_or(u8::is_ascii_whitespace).then(|| kind_of(rest))
     };
     if let Some(behind) = marked(b"---") {
         return if behind == Kind::Nothing { Kind::Begin } else { behind };
