@@ -198,6 +198,18 @@ fn nothing_is_paid_for_twice() {
 }
 
 #[test]
+fn answers_are_no_prompts() {
+    let wired = Wired::unused();
+    wired.env.write("in/a.txt", "one\n");
+    for out in ["in/out.jsonl", "in/../in/out.jsonl"] {
+        let output = wired.llmops(["batch", "in", "-o", out]).run().expect_status(2);
+        assert!(output.stderr.contains("which is the input"), "{output}");
+    }
+    let output = wired.llmops(["batch", ".", "-o", "out.jsonl"]).run().expect_status(2);
+    assert!(output.stderr.contains("error: out.jsonl is in ., which is the input"), "{output}");
+}
+
+#[test]
 fn no_bytes_make_a_form_panic() {
     const FRAGMENTS: [&str; 17] = [
         "- ",

@@ -144,6 +144,10 @@ fn check_files(args: &BatchArgs) -> Result<(), CliError> {
             let message = format!("{} is the input", target.display());
             return Err(CliError::usage(message, format!("write {what} to another file")));
         }
+        if let Some(folder) = args.files.iter().find(|file| lies_in(target, file)) {
+            let message = format!("{} is in {}, which is the input", target.display(), folder.display());
+            return Err(CliError::usage(message, format!("write {what} elsewhere")));
+        }
     }
     if let (Some(out), Some(summary)) = (out, summary)
         && is_same_file(out, summary)
@@ -166,4 +170,13 @@ fn out_of(args: &BatchArgs) -> Option<&Path> {
 fn is_same_file(a: &Path, b: &Path) -> bool {
     let known = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
     known(a).is_some_and(|a| known(b) == Some(a))
+}
+
+/// Whether a file, which need not exist yet, is in a folder or in one below it.
+fn lies_in(file: &Path, folder: &Path) -> bool {
+    let above = file.parent().filter(|above| *above != Path::new("")).unwrap_or(Path::new("."));
+    match (above.canonicalize(), folder.canonicalize()) {
+        (Ok(above), Ok(folder)) => folder.is_dir() && above.starts_with(folder),
+        _ => false,
+    }
 }

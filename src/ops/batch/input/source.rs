@@ -334,3 +334,70 @@ fn records(reader: Box<dyn BufRead>, name: String, source: &Source) -> Records {
         Some(Format::File) => Box::new(std::iter::once(whole::read(reader, &name))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn source(path: &Path) -> Source {
+        Source::all(&[path.to_owned()], None, false).unwrap().remove(0)
+    }
+
+    /// What is in a source of which so many items are read.
+    fn content(path: &Path, items: usize) -> Content {
+        let source = source(path);
+        let mut records = Reader::new(&source, true);
+        assert_eq!(records.by_ref().take(items).map(Result::unwrap).count(), items);
+        records.content().unwrap()
+    }
+
+    #[test]
+    fn a_file_is_known_by_all_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in.txt");
+        fs::write(&path, "one\ntwo\n".repeat(50_000)).unwrap();
+        let whole = content(&path, 100_000);
+        assert_eq!(whole.bytes, 400_000);
+        for items in [0, 1, 70_000] {
+            assert_eq!(content(&path, items), whole);
+        }
+        fs::write(&path, "abc").unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
+        assert_eq!(content(&path, 1), Content { bytes: 3, sha256 });
+    }
+
+    #[test]
+    fn a_folder_is_known_by_the_names_and_the_text_of_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("a", "one");
+        write("b", "two");
+        let first = content(folder.path(), 2);
+        assert_eq!((content(folder.path(), 0), first.bytes), (first.clone(), 6));
+        write("a", "onet");
+        write("b", "wo");
+        assert_ne!(content(folder.path(), 2), first);
+        write("a", "one");
+        write("b", "two");
+        assert_eq!(content(folder.path(), 2), first);
+        fs::rename(folder.path().join("b"), folder.path().join("c")).unwrap();
+        assert_ne!(content(folder.path(), 2), first);
+    }
+
+    #[test]
+    fn what_is_read_again_is_what_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in.txt");
+        fs::write(&path, "one\n").unwrap();
+        for path in [path.as_path(), folder.path()] {
+            let source = source(path);
+            assert!(Reader::new(&source, false).all(|record| record.is_ok()));
+            assert!(Reader::new(&source, false).all(|record| record.is_ok()));
+            fs::write(folder.path().join("in.txt"), "three\n").unwrap();
+            let error = Reader::new(&source, false).find_map(Result::err).unwrap();
+            assert!(matches!(error, InputError::Changed(_)), "{error}");
+        }
+    }
+}
