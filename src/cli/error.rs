@@ -116,7 +116,7 @@ impl CliError {
             | Self::Config(_)
             | Self::Store(_)
             | Self::Call(CallError::Refused(_))
-            | Self::Batch(BatchError::Refused(_))
+            | Self::Batch(BatchError::Refused(_) | BatchError::Input(_))
             | Self::Input(_)
             | Self::LineModel { .. }
             | Self::Day(_)
@@ -357,18 +357,37 @@ fn failure_hint(outcome: &Outcome) -> Option<String> {
 }
 
 fn input_hint(error: &InputError) -> Option<String> {
-    match error {
+    Some(match error {
         InputError::Format(_) => {
-            Some("say how to read it: --input-format txt or --input-format jsonl".into())
+            "say how to read it: --input-format txt, jsonl, csv, tsv, yaml, or file if all of it is one prompt".into()
         }
-        InputError::Folder(_) => Some("name the files in it".into()),
-        InputError::Line { reason: LineError::Template(error), .. } => {
-            let instead =
-                error.missing.as_ref().map(|name| format!(", or set it for all with --var {name}=…"));
-            Some(format!("no call was made; mend the line{}", instead.unwrap_or_default()))
+        InputError::NoFiles(_) => "hidden files, and links to folders, are not read".into(),
+        InputError::Twice { .. } => "name it once; to have everything answered twice, run it twice".into(),
+        InputError::Changed(_) => "run it again once nobody writes to it any more, or pipe it in".into(),
+        InputError::Line { reason, .. } => return Some(line_hint(reason)),
+        InputError::Duplicate { .. } => "no call was made; give each line an id of its own".into(),
+        InputError::MixedUrls { .. } => "no call was made; put lines for other addresses into files of their own".into(),
+        InputError::Template(error) => return template_hint(error),
+        InputError::Scratch(_) => "make room there, or name another place with TMPDIR".into(),
+        InputError::Read { .. } | InputError::Empty(_) => return None,
+    })
+}
+
+fn line_hint(reason: &LineError) -> String {
+    let what = match reason {
+        LineError::Template(TemplateError { missing: Some(name), .. }) => {
+            return format!("no call was made; mend the line, or set it for all with --var {name}=…");
         }
-        InputError::Line { .. } => Some("no call was made; mend the line and run again".into()),
-        InputError::Template(error) => template_hint(error),
-        InputError::Read { .. } | InputError::Empty(_) => None,
-    }
+        LineError::Template(_) => "mend the line",
+        LineError::Utf8(_) | LineError::CellUtf8 { .. } => "save the file as UTF-8 (iconv converts it)",
+        LineError::NoPrompts => "call the prompts' column so, or make prompts of all with a template, -t",
+        LineError::NotAList => "mend the file, or read all of it as one prompt with --input-format file",
+        LineError::NoRows | LineError::NoName(_) | LineError::SameName(_) => "mend the file and run again",
+        LineError::Unclosed(_) | LineError::AfterQuote(_) => {
+            "inside of quotes, a quote is written twice: \"\""
+        }
+        LineError::Url(_) => "lines for other addresses, such as embeddings, cannot be sent yet",
+        _ => "mend the line and run again",
+    };
+    format!("no call was made; {what}")
 }

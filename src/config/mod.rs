@@ -19,7 +19,7 @@ mod tree;
 mod trust;
 mod values;
 mod variables;
-mod yaml;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -6,17 +6,20 @@ use std::sync::Arc;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
-use serde_json::Number;
+use serde_json::{Number, Value};
 use serde_yaml::{DuplicateKeyPolicy, Localizer, Location, Options, Spanned, UserMessageFormatter};
 
 use super::tree::{Key, Node, Place, Tree};
 
 /// Where YAML is wrong, and how.
 #[derive(Debug)]
-pub(super) struct YamlError {
-    pub(super) line: u64,
-    pub(super) column: u64,
-    pub(super) reason: String,
+pub struct YamlError {
+    /// The line, from 1.
+    pub line: u64,
+    /// The column, from 1.
+    pub column: u64,
+    /// What is wrong.
+    pub reason: String,
 }
 
 impl YamlError {
@@ -47,14 +50,49 @@ pub(super) fn parse_large(text: &str, path: &Arc<Path>) -> Result<Node, YamlErro
     read(text, path, options)
 }
 
+/// The items of a list, each with the line it begins in, from 1. This is how data is read, not settings: a
+/// list may be large, and nothing in it has a type but its own.
+///
+/// # Errors
+/// Says where the text is not YAML, or not a list. Nothing of it is quoted but names.
+pub fn list(text: &str) -> Result<Vec<(u64, Value)>, YamlError> {
+    let budget = serde_yaml::budget! { max_events: 20_000_000, max_nodes: 10_000_000, max_total_scalar_bytes: 1 << 28 };
+    let options = serde_yaml::options! { strict_booleans: true, with_snippet: false, budget: budget };
+    let whole = spanned(text, options)?;
+    match whole.value {
+        Plain::List(items) => {
+            Ok(items.into_iter().map(|item| (item.referenced.line(), value_of(item.value))).collect())
+        }
+        Plain::Null => Ok(Vec::new()),
+        _ => {
+            let at = whole.referenced;
+            Err(YamlError { line: at.line(), column: at.column(), reason: "a list is expected".into() })
+        }
+    }
+}
+
 fn read(text: &str, path: &Arc<Path>, options: Options) -> Result<Node, YamlError> {
-    let parsed: Result<Spanned<Plain>, _> = serde_yaml::from_str_with_options(text, options);
-    match parsed {
-        Ok(spanned) => Ok(node_of(spanned, path)),
-        Err(error) => {
-            let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-            let said = error.render_with_formatter(&UserMessageFormatter.with_localizer(&WithoutPlace));
-            Err(YamlError { line, column, reason: plainly(said.lines().next().unwrap_or_default()) })
+    Ok(node_of(spanned(text, options)?, path))
+}
+
+fn spanned(text: &str, options: Options) -> Result<Spanned<Plain>, YamlError> {
+    serde_yaml::from_str_with_options(text, options).map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let said = error.render_with_formatter(&UserMessageFormatter.with_localizer(&WithoutPlace));
+        YamlError { line, column, reason: plainly(said.lines().next().unwrap_or_default()) }
+    })
+}
+
+/// Without the places.
+fn value_of(plain: Plain) -> Value {
+    match plain {
+        Plain::Null => Value::Null,
+        Plain::Bool(truth) => Value::Bool(truth),
+        Plain::Number(number) => Value::Number(number),
+        Plain::Text(text) => Value::String(text),
+        Plain::List(items) => items.into_iter().map(|item| value_of(item.value)).collect(),
+        Plain::Map(fields) => {
+            Value::Object(fields.into_iter().map(|(key, value)| (key.value, value_of(value.value))).collect())
         }
     }
 }

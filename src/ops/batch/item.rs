@@ -9,7 +9,7 @@ use crate::domain::request::{ChatRequest, RequestError};
 use crate::pipeline::CallContext;
 use crate::policy::template::{PROMPT, TemplateError};
 
-/// How lines are read.
+/// How single lines are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineFormat {
     /// Every line is a prompt.
@@ -31,6 +31,8 @@ pub struct Item {
     pub request: ChatRequest,
     /// What a template may use: the keys beside a `prompt`, or all where there is neither that nor messages.
     pub variables: Map<String, Value>,
+    /// Whether it is a line of OpenAI's Batch API, whose `id` is its `custom_id`.
+    pub batch_line: bool,
 }
 
 /// Keys of a line that are used without a template too.
@@ -47,8 +49,8 @@ pub enum LineError {
         /// Where in the line, from 1.
         column: usize,
     },
-    /// JSON, but neither a string nor an object.
-    #[error("expected a JSON string or object, found {0}")]
+    /// Neither a string nor an object.
+    #[error("expected a string or object, found {0}")]
     Kind(&'static str),
     /// An object with neither a prompt nor messages.
     #[error("expected `prompt`, `messages` or `body`")]
@@ -68,8 +70,17 @@ pub enum LineError {
         expected: &'static str,
     },
     /// A line of OpenAI's Batch API for something other than chat completions.
-    #[error("`url` is {0}: only /v1/chat/completions is supported")]
+    #[error("`url` is {0}: only /v1/chat/completions is supported so far")]
     Url(String),
+    /// A line of OpenAI's Batch API that does not POST.
+    #[error("`method` is {0}: only POST is supported")]
+    Method(String),
+    /// A line of OpenAI's Batch API whose answer nobody could tell from others.
+    #[error("a Batch API line needs a `custom_id`")]
+    NoId,
+    /// An id that another item has, where an answer must tell whose it is.
+    #[error("`{0}` is that of an earlier line")]
+    Repeated(&'static str),
     /// Not a chat request.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -82,9 +93,111 @@ pub enum LineError {
     /// Not text.
     #[error("not valid UTF-8 at byte {0} of the line")]
     Utf8(usize),
+    /// A cell of a table is not text.
+    #[error("column `{column}` is not valid UTF-8 at byte {byte} of it")]
+    CellUtf8 {
+        /// The name of its column.
+        column: String,
+        /// Where in the cell, from 1.
+        byte: usize,
+    },
+    /// A row that does not fit the header.
+    #[error("{found} field{}, where the header has {expected}", if *.found == 1 { "" } else { "s" })]
+    Fields {
+        /// How many it has.
+        found: usize,
+        /// How many columns there are.
+        expected: usize,
+    },
+    /// A quote of a table that the end of the file, or of what is read at once, comes before.
+    #[error("the quote that begins in line {0} is never closed")]
+    Unclosed(u64),
+    /// A cell that goes on where its quotes end.
+    #[error("text behind the quotes of field {0}")]
+    AfterQuote(usize),
+    /// A column without a name, or one that is no text.
+    #[error("column {0} has no name")]
+    NoName(usize),
+    /// Two columns of one name.
+    #[error("two columns are called `{0}`")]
+    SameName(String),
+    /// A table that ends behind its header.
+    #[error("a header without rows")]
+    NoRows,
+    /// A table without prompts, and no template to make them.
+    #[error("no column is called `prompt`")]
+    NoPrompts,
+    /// Not YAML.
+    #[error("{reason}")]
+    Yaml {
+        /// What is wrong.
+        reason: String,
+        /// Where in the line, from 1.
+        column: usize,
+    },
+    /// YAML, but something other than a list.
+    #[error("expected a list: every item begins with `- `")]
+    NotAList,
+    /// More behind the end of a list.
+    #[error("a second document, where one list is expected")]
+    SecondDocument,
 }
 
 impl Item {
+    /// A prompt and nothing else.
+    ///
+    /// # Errors
+    /// It must not be blank.
+    pub fn of_prompt(prompt: &str) -> Result<Self, LineError> {
+        if prompt.trim().is_empty() { Err(LineError::Empty) } else { Ok(prompt_item(prompt)) }
+    }
+
+    /// Makes an item of what a line of JSON, or an item of a YAML list, says. With a template it may be nothing
+    /// but variables.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn of_value(value: Value, templated: bool) -> Result<Self, LineError> {
+        match value {
+            Value::String(prompt) => Self::of_prompt(&prompt),
+            Value::Object(line) => parse_object(line, templated),
+            other => Err(LineError::Kind(kind_of(&other))),
+        }
+    }
+
+    /// Makes an item of a row of a table: an empty cell of a column that is used without a template is not
+    /// there; others are texts for the template.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn of_row(columns: &[String], cells: &[&str], templated: bool) -> Result<Self, LineError> {
+        let mut row = Map::new();
+        for (column, cell) in columns.iter().zip(cells) {
+            let is_own = column == PROMPT || OWN_KEYS.contains(&column.as_str());
+            let value = match column.as_str() {
+                _ if is_own && cell.trim().is_empty() => continue,
+                "tags" => Value::Object(tags_of_cell(cell)?),
+                _ => Value::from(*cell),
+            };
+            row.insert(column.clone(), value);
+        }
+        let all = templated.then(|| row.clone());
+        let id = take_string(&mut row, "id")?;
+        let custom_id = take_string(&mut row, "custom_id")?;
+        let tags = take_tags(&mut row)?;
+        let prompt = row.shift_remove(PROMPT);
+        if prompt.is_none() && !templated {
+            return Err(LineError::Empty);
+        }
+        let item = prompt_object(prompt, row, all)?;
+        Ok(Self { id: id.or(custom_id), tags, ..item })
+    }
+
+    /// What its id is called where it comes from, roughly.
+    pub fn id_key(&self) -> &'static str {
+        if self.batch_line { "custom_id" } else { "id" }
+    }
+
     /// The item's request, and its context within that of all items: whatever the line says comes first.
     pub fn into_call(self, mut context: CallContext) -> (ChatRequest, CallContext) {
         context.user = self.user.or(context.user);
@@ -104,19 +217,14 @@ pub fn parse(line: &[u8], format: LineFormat, templated: bool) -> Result<Item, L
 }
 
 fn parse_json(text: &str, templated: bool) -> Result<Item, LineError> {
-    match serde_json::from_str(text).map_err(|error| json_error(&error))? {
-        Value::String(prompt) if prompt.trim().is_empty() => Err(LineError::Empty),
-        Value::String(prompt) => Ok(prompt_item(&prompt)),
-        Value::Object(line) => parse_object(line, templated),
-        other => Err(LineError::Kind(kind_of(&other))),
-    }
+    Item::of_value(serde_json::from_str(text).map_err(|error| json_error(&error))?, templated)
 }
 
 impl LineError {
     /// Where in the line it is, if that is known.
     pub fn column(&self) -> Option<usize> {
         match self {
-            Self::Json { column, .. } => Some(*column),
+            Self::Json { column, .. } | Self::Yaml { column, .. } => Some(*column),
             _ => None,
         }
     }
@@ -131,7 +239,8 @@ fn json_error(error: &serde_json::Error) -> LineError {
 
 fn parse_object(mut line: Map<String, Value>, templated: bool) -> Result<Item, LineError> {
     let all = templated.then(|| line.clone());
-    let id = take_string(&mut line, "id")?.or(take_string(&mut line, "custom_id")?);
+    let id = take_string(&mut line, "id")?;
+    let custom_id = take_string(&mut line, "custom_id")?;
     let tags = take_tags(&mut line)?;
     // A text called `body` is a variable.
     let has_body = line.get("body").is_some_and(|body| body.is_object() || !templated);
@@ -145,7 +254,7 @@ fn parse_object(mut line: Map<String, Value>, templated: bool) -> Result<Item, L
         (None, false, false) if !templated => return Err(LineError::Nothing),
         (prompt, false, false) => prompt_object(prompt, line, all)?,
     };
-    item.id = id;
+    item.id = if item.batch_line { Some(custom_id.ok_or(LineError::NoId)?) } else { id.or(custom_id) };
     item.tags.extend(tags);
     Ok(item)
 }
@@ -157,6 +266,7 @@ fn prompt_item(prompt: &str) -> Item {
         tags: BTreeMap::new(),
         request: ChatRequest::from_prompt(prompt),
         variables: Map::new(),
+        batch_line: false,
     }
 }
 
@@ -195,8 +305,14 @@ fn batch_line(mut line: Map<String, Value>) -> Result<Item, LineError> {
         Some(url) if !url.ends_with("/chat/completions") => return Err(LineError::Url(format!("`{url}`"))),
         _ => {}
     }
+    match take_string(&mut line, "method")? {
+        Some(method) if !method.eq_ignore_ascii_case("post") => {
+            return Err(LineError::Method(format!("`{method}`")));
+        }
+        _ => {}
+    }
     match line.remove("body") {
-        Some(Value::Object(body)) => body_item(body),
+        Some(Value::Object(body)) => Ok(Item { batch_line: true, ..body_item(body)? }),
         _ => Err(LineError::WrongType { field: "body", expected: "an object" }),
     }
 }
@@ -223,6 +339,19 @@ fn take_tags(line: &mut Map<String, Value>) -> Result<BTreeMap<String, String>, 
         Some(Value::Object(tags)) => tags.into_iter().map(tag).collect(),
         Some(_) => Err(wrong()),
     }
+}
+
+/// `{"team": "x"}`, or `team=x,sort=y`.
+fn tags_of_cell(cell: &str) -> Result<Map<String, Value>, LineError> {
+    let wrong = || LineError::WrongType { field: "tags", expected: "a JSON object or `k=v,k2=v2`" };
+    if cell.trim_start().starts_with('{') {
+        return serde_json::from_str(cell).map_err(|_| wrong());
+    }
+    let tag = |tag: &str| {
+        let (key, value) = tag.split_once('=').filter(|(key, _)| !key.trim().is_empty())?;
+        Some((key.trim().to_owned(), Value::from(value.trim())))
+    };
+    cell.split(',').filter(|tag| !tag.trim().is_empty()).map(|text| tag(text).ok_or_else(wrong)).collect()
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -306,10 +435,25 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_an_item() {
+        let columns = ["id", "user", "model", "tags", "prompt", "lang"].map(str::to_owned);
+        let row = |cells: [&str; 6], templated| Item::of_row(&columns, &cells, templated);
+        let item = row(["7", "ada", "m", "team=x, n=1", "hi", ""], false).unwrap();
+        assert_eq!((item.id.as_deref(), item.user.as_deref()), (Some("7"), Some("ada")));
+        assert_eq!((item.request.model(), item.tags.len()), (Some("m"), 2));
+        assert_eq!(row(["", "", "", "{\"n\": 1}", "hi", ""], false).unwrap().tags["n"], "1");
+        let item = row(["", "", "", "", "", ""], true).unwrap();
+        assert_eq!(Value::Object(item.variables), json!({"lang": ""}));
+        assert_eq!((item.id, item.request.model()), (None, None));
+        assert_eq!(row([""; 6], false), Err(LineError::Empty));
+        assert!(row(["", "", "", "team", "hi", ""], false).is_err());
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (line, said) in [
             ("{", "not valid JSON: EOF while parsing an object"),
-            ("5", "expected a JSON string or object, found a number"),
+            ("5", "expected a string or object, found a number"),
             ("{}", "expected `prompt`, `messages` or `body`"),
             (r#"{"prompt": 5}"#, "`prompt` must be a string"),
             (r#"{"prompt": " "}"#, "the prompt is empty"),
@@ -318,8 +462,10 @@ mod tests {
             (r#"{"prompt": "a", "tags": {"k": []}}"#, "`tags` must be an object of strings"),
             (
                 r#"{"url": "/v1/embeddings", "body": {}}"#,
-                "`url` is `/v1/embeddings`: only /v1/chat/completions is supported",
+                "`url` is `/v1/embeddings`: only /v1/chat/completions is supported so far",
             ),
+            (r#"{"method": "GET", "body": {}}"#, "`method` is `GET`: only POST is supported"),
+            (r#"{"body": {"messages": [{"role": "user"}]}}"#, "a Batch API line needs a `custom_id`"),
         ] {
             assert_eq!(jsonl(line).unwrap_err().to_string(), said, "{line}");
         }

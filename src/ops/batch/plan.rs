@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::form::Form;
+use super::input::Fingerprint;
 
 /// What a run is asked to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// What it reads.
-    pub inputs: Vec<PlannedInput>,
+    pub inputs: Vec<Fingerprint>,
     /// What shapes its answers, by name.
     pub settings: Map<String, Value>,
     /// How it writes them, …
@@ -24,26 +25,15 @@ pub struct Plan {
     pub folder: PathBuf,
 }
 
-/// A file of prompts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PlannedInput {
-    /// What it is called.
-    pub name: String,
-    /// What tells its content from any other; nothing for what can be read only once.
-    pub digest: Option<String>,
-}
-
 impl Plan {
     /// What differs from what was planned before, for people.
     pub(super) fn changes(&self, before: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         let names = |plan: &Self| plan.inputs.iter().map(|input| input.name.clone()).collect::<Vec<_>>();
-        let digest = |input: &PlannedInput| input.digest.clone();
-        if self.inputs.len() != before.inputs.len()
-            || self.inputs.iter().map(digest).ne(before.inputs.iter().map(digest))
-        {
-            let changed =
-                self.inputs.iter().zip(&before.inputs).find(|(now, then)| now.digest != then.digest);
+        let content = |input: &Fingerprint| input.content.clone();
+        if self.inputs.iter().map(content).ne(before.inputs.iter().map(content)) {
+            let mut pairs = self.inputs.iter().zip(&before.inputs);
+            let changed = pairs.find(|(now, then)| now.content != then.content);
             changes.push(match changed {
                 Some((now, then)) if now.name == then.name => format!("{} has changed", now.name),
                 _ => format!("the input was {} and is {}", names(before).join(", "), names(self).join(", ")),

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::books::Books;
-use super::input::{InputError, Line};
+use super::input::{Feed, InputError, Line};
 use super::item::Item;
 use super::order::Order;
 use super::outset::OutsetError;
@@ -118,7 +117,7 @@ type Hearing = Arc<Mutex<Heard>>;
 pub async fn run(
     pipeline: &Pipeline,
     context: CallContext,
-    mut lines: mpsc::Receiver<Result<Line, InputError>>,
+    mut lines: Feed,
     options: BatchOptions,
     books: &Books,
     on_change: &mut dyn FnMut(&Tally),
@@ -141,10 +140,10 @@ pub async fn run(
                 run.order.put(index, item);
             }
             Some((whole, written)) = writes.next() => run.wrote(whole, written),
-            line = lines.recv(), if room => match line {
+            line = lines.next(), if room => match line {
                 Some(Ok(line)) => {
-                    calls.extend(run.begin(pipeline, read, line));
-                    read += 1;
+                    read = line.index + 1;
+                    calls.extend(run.begin(pipeline, line));
                 }
                 Some(Err(error)) => run.fail(BatchError::Input(error)),
                 None => more = false,
@@ -280,10 +279,9 @@ impl<'a> Run<'a> {
     fn begin<'p>(
         &mut self,
         pipeline: &'p Pipeline,
-        index: u64,
         line: Line,
     ) -> Option<impl Future<Output = (u64, Option<ItemReport>, Result<(), BatchError>)> + use<'p>> {
-        let Line { place, item } = line;
+        let Line { index, place, item } = line;
         let id = item.as_ref().ok().and_then(|item| item.id.clone());
         if self.books.meet(index, id.as_deref()) {
             self.tally.kept += 1;

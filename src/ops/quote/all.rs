@@ -8,11 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use tokio::sync::mpsc;
-
 use super::{Budgets, Measure, Quote};
 use crate::domain::money::Money;
-use crate::ops::batch::input::{self, InputError, Line, Source};
+use crate::ops::batch::input::{self, Feed, InputError, Line, Reading, Source};
 use crate::ops::batch::item::LineError;
 use crate::pipeline::{CallContext, Pipeline, RefusedCall};
 
@@ -71,8 +69,8 @@ pub fn quote_all(
     limit: Option<u64>,
     wanted: impl Fn(u64, Option<&str>) -> bool + Sync,
 ) -> Result<Quote, QuoteError> {
-    let stack = Mutex::new(Stack { lines: input::read(sources, limit), next: 0 });
-    let desk = Desk { survey, stack, wanted, highest: AtomicI64::new(0), ended: AtomicBool::new(false) };
+    let lines = Mutex::new(input::read(sources, Reading { limit, unique_ids: false }));
+    let desk = Desk { survey, lines, wanted, highest: AtomicI64::new(0), ended: AtomicBool::new(false) };
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let worked: Vec<Result<Quote, Box<Bad>>> = thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| desk.work())).collect();
@@ -105,16 +103,10 @@ struct Bad {
     error: QuoteError,
 }
 
-/// Lines to be handed out.
-struct Stack {
-    lines: mpsc::Receiver<Result<Line, InputError>>,
-    next: u64,
-}
-
 /// Where the threads get their lines.
 struct Desk<'a, W> {
     survey: &'a Survey<'a>,
-    stack: Mutex<Stack>,
+    lines: Mutex<Feed>,
     wanted: W,
     /// The highest cost so far, in nano-dollars.
     highest: AtomicI64,
@@ -132,11 +124,12 @@ impl<W: Fn(u64, Option<&str>) -> bool> Desk<'_, W> {
                 return Ok(quote);
             }
             self.survey.seen.fetch_add(lines.len() as u64, Ordering::Relaxed);
-            for (index, line) in lines {
+            for line in lines {
+                let index = line.as_ref().map_or(u64::MAX, |line| line.index);
                 if self.survey.context.cancel.is_cancelled() {
                     return Ok(quote);
                 }
-                if let Err(error) = self.add(&mut quote, index, line)
+                if let Err(error) = self.add(&mut quote, line)
                     && !self.survey.lenient
                 {
                     self.ended.store(true, Ordering::Relaxed);
@@ -147,19 +140,18 @@ impl<W: Fn(u64, Option<&str>) -> bool> Desk<'_, W> {
     }
 
     /// The next lines.
-    fn take(&self) -> Vec<(u64, Result<Line, InputError>)> {
-        let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take(&self) -> Vec<Result<Line, InputError>> {
+        let mut feed = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = Vec::with_capacity(LINES_AT_ONCE);
         while taken.len() < LINES_AT_ONCE && !self.ended.load(Ordering::Relaxed) {
-            let Some(line) = stack.lines.blocking_recv() else { break };
-            taken.push((stack.next, line));
-            stack.next += 1;
+            let Some(line) = feed.blocking_next() else { break };
+            taken.push(line);
         }
         taken
     }
 
-    fn add(&self, quote: &mut Quote, index: u64, line: Result<Line, InputError>) -> Result<(), QuoteError> {
-        let Line { place, item } = line?;
+    fn add(&self, quote: &mut Quote, line: Result<Line, InputError>) -> Result<(), QuoteError> {
+        let Line { index, place, item } = line?;
         let survey = self.survey;
         let id = item.as_ref().ok().and_then(|item| item.id.as_deref());
         if !(self.wanted)(index, id) {
@@ -183,7 +175,8 @@ impl<W: Fn(u64, Option<&str>) -> bool> Desk<'_, W> {
             }
             Err(error) => return Err(QuoteError::Line { place, error }),
         };
-        let added = quote.add(survey.pipeline, &plan, &context, survey.budgets, survey.measure, survey.limited);
+        let added =
+            quote.add(survey.pipeline, &plan, &context, survey.budgets, survey.measure, survey.limited);
         if survey.enough.is_some_and(|enough| self.passes(enough, added)) {
             self.ended.store(true, Ordering::Relaxed);
         }

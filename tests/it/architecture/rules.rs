@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 7] = [
 const WITHOUT_CIRCLES: [&str; 3] = ["domain", "policy", "ops"];
 
 /// Outside crates that only one module knows of.
-const HOMES: [(&str, &str); 19] = [
+const HOMES: [(&str, &str); 18] = [
     ("rusqlite", "store"),
     ("zstd", "store"),
     ("reqwest", "provider"),
@@ -33,7 +33,6 @@ const HOMES: [(&str, &str); 19] = [
     ("jsonschema", "policy"),
     ("minijinja", "policy"),
     ("schemars", "config"),
-    ("sha2", "config"),
     ("infer", "ops"),
     ("comfy_table", "cli"),
     ("indicatif", "cli"),

@@ -5,6 +5,8 @@
 mod books;
 mod failures;
 mod input;
+mod input_forms;
+mod input_lines;
 mod jobs;
 mod kills;
 mod options;

@@ -21,9 +21,9 @@ fn a_missing_file_beside_a_good_one_is_refused() {
 }
 
 #[test]
-fn a_folder_is_refused() {
+fn a_folder_without_files_is_refused() {
     let wired = Wired::unused();
-    wired.env.write("prompts/in.txt", "hi\n");
+    wired.env.write("prompts/.in.txt", "hi\n");
     assert_run!(refused(&wired, &["batch", "prompts", "-o", "out.jsonl"]));
 }
 

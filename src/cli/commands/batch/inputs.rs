@@ -7,16 +7,18 @@ use clap::ValueEnum;
 
 use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
-use crate::ops::batch::input::{Checked, Source};
-use crate::ops::batch::item::LineFormat;
+use crate::ops::batch::input::{Checked, Format, Source};
 use crate::pipeline::{CallContext, Pipeline};
 
+/// [`Format`], as an option. Without docs of their own, the values take a line of the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum InputFormat {
-    /// A prompt a line
     Txt,
-    /// JSON a line
     Jsonl,
+    Csv,
+    Tsv,
+    Yaml,
+    File,
 }
 
 /// What a command reads its prompts from.
@@ -26,10 +28,14 @@ pub(in crate::cli) fn sources(
     templated: bool,
 ) -> Result<Vec<Source>, CliError> {
     let format = format.map(|format| match format {
-        InputFormat::Txt => LineFormat::Txt,
-        InputFormat::Jsonl => LineFormat::Jsonl,
+        InputFormat::Txt => Format::Txt,
+        InputFormat::Jsonl => Format::Jsonl,
+        InputFormat::Csv => Format::Csv,
+        InputFormat::Tsv => Format::Tsv,
+        InputFormat::Yaml => Format::Yaml,
+        InputFormat::File => Format::File,
     });
-    Ok(files.iter().map(|path| Source::new(path, format, templated)).collect::<Result<_, _>>()?)
+    Ok(Source::all(files, format, templated)?)
 }
 
 /// A model that cannot be called fails before the first call, not at every item. Returns whether one provider is to

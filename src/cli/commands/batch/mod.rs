@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use self::inputs::{InputFormat, check_models, note_unused, sources};
@@ -26,7 +27,8 @@ use crate::cli::{exit, limits, out, prompt, session};
 use crate::domain::call::Origin;
 use crate::domain::money::{Money, MoneyError};
 use crate::ops::batch::books::Books;
-use crate::ops::batch::input::{self, Source};
+use crate::ops::batch::form::Form;
+use crate::ops::batch::input::{self, Checked, Feed, Line, Reading, Source};
 use crate::ops::batch::out::{OutError, OutLock, settled};
 use crate::ops::batch::outset::{Existing, Outset, OutsetError, Resume};
 use crate::ops::batch::plan::Plan;
@@ -39,7 +41,9 @@ use crate::store::Reader;
 ///
 /// A .txt file has a prompt a line. In a .jsonl file a line is a JSON string, {"prompt": …}, {"messages": […]}
 /// with any other request fields, or a line of OpenAI's Batch API; `id`, `user`, `tags` and `model` of a line
-/// are used. With a template (-t) the keys of a line are its variables, and it needs no prompt. Every line is checked before any call is made.
+/// are used. A .yaml file is a list of any of these; a .csv or .tsv file has a column `prompt`, and may have
+/// others of those names. In a folder every file is a prompt. With a template (-t) the keys of a line, or the
+/// columns, are its variables, and it needs no prompt. Everything is checked before any call is made.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("printed").args(["list", "dry_run"]).multiple(true))]
 #[command(before_long_help = "Examples:\n  \
@@ -127,44 +131,125 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     check_files(args)?;
     let session = Session::new(global)?;
     let context = session::context(Origin::Batch, &args.call, &session, ui, CancellationToken::new())?;
-    let checked = input::check(&sources, args.limit, &context)?;
+    // The lines of OpenAI's form are told apart by their ids.
+    let unique_ids = args.output_format == Some(OutputFormat::Openai);
+    let reading = Reading { limit: args.limit, unique_ids };
+    let checked = input::check(&sources, reading, &context)?;
     let needs_budgets = args.call.dry_run || prompt::asks(global);
     let budgets = if needs_budgets { session.budgets(ui) } else { Budgets::default() };
     let above = session.config.settings.confirm_above;
+    let store = session.store_file()?;
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     note_unused(ui, &checked.unused, templated);
-    if args.call.dry_run {
-        let quote = Shown::of_files(&pipeline, &context, &budgets, sources, args.limit)?;
-        quote::show(ui, &[quote], args.format)?;
-        return Ok(exit::DONE);
+    let batch = Batch { args, global, ui, context, sources, reading, checked, budgets, above };
+    if args.call.dry_run { batch.quote(&pipeline, &store) } else { batch.run(pipeline) }
+}
+
+/// A batch, as it was asked for.
+struct Batch<'a> {
+    args: &'a BatchArgs,
+    global: &'a GlobalArgs,
+    ui: &'a Arc<Ui>,
+    context: CallContext,
+    sources: Vec<Source>,
+    reading: Reading,
+    checked: Checked,
+    budgets: Budgets,
+    above: Money,
+}
+
+impl Batch<'_> {
+    /// Says what it would cost: of a run that goes on, what is left of it.
+    fn quote(self, pipeline: &Pipeline, store: &Path) -> Result<u8, CliError> {
+        let plan = self.plan(pipeline, form(self.args, self.checked.batch_lines));
+        let outset = match out_of(self.args).filter(|_| self.args.resume) {
+            Some(out) => Some(Outset::of(out, existing(self.args), &plan, Reader::as_it_is(store).as_ref())?),
+            None => None,
+        };
+        let (context, limited) = (&self.context, self.args.max_cost.is_some());
+        let wanted = wanted(outset.as_ref());
+        let limit = self.reading.limit;
+        let quote = Shown::of_files(pipeline, context, &self.budgets, self.sources, limit, limited, wanted)?;
+        quote::show(self.ui, &[quote], self.args.format)?;
+        Ok(exit::DONE)
     }
-    let runtime = session::runtime()?;
-    let one_provider = match runtime.block_on(unless_stopped(check_models(&pipeline, &context, &checked)))? {
-        Ok(checked) => checked?,
-        Err(code) => return Ok(code),
-    };
-    limits::make_room(args.jobs)?;
-    if args.max_cost.is_some() && pipeline.parts().store.is_none() {
-        let hint = "leave --no-log out, or set a budget for all runs: `llmops cost budget set`";
-        return Err(CliError::usage("--max-cost needs a store, and --no-log makes none", hint));
+
+    fn run(self, pipeline: Pipeline) -> Result<u8, CliError> {
+        let Self { args, ui, .. } = self;
+        let runtime = session::runtime()?;
+        let models = check_models(&pipeline, &self.context, &self.checked);
+        let one_provider = match runtime.block_on(unless_stopped(models))? {
+            Ok(checked) => checked?,
+            Err(code) => return Ok(code),
+        };
+        limits::make_room(args.jobs)?;
+        if args.max_cost.is_some() && pipeline.parts().store.is_none() {
+            let hint = "leave --no-log out, or set a budget for all runs: `llmops cost budget set`";
+            return Err(CliError::usage("--max-cost needs a store, and --no-log makes none", hint));
+        }
+        let mut lines = input::read(self.sources.clone(), self.reading);
+        let batch_lines = match runtime.block_on(unless_stopped(self.has_batch_lines(&mut lines)))? {
+            Ok(batch_lines) => batch_lines,
+            Err(code) => return Ok(code),
+        };
+        let plan = self.plan(&pipeline, form(args, batch_lines));
+        let reader = pipeline.parts().store.as_ref().map(|store| Reader::open(store.path())).transpose()?;
+        let outset = match out_of(args).filter(|out| is_file(out)) {
+            Some(out) => Some(Outset::of(out, existing(args), &plan, reader.as_ref())?),
+            None => None,
+        };
+        if let Some(code) = self.ask(&pipeline, &runtime, outset.as_ref())? {
+            return Ok(code);
+        }
+        let summary = args.summary.as_deref().map(open_summary).transpose()?;
+        let run = Run { args, ui, plan: &plan, total: self.checked.total, one_provider };
+        let (ended, signal) = runtime.block_on(run.send(pipeline, self.context, lines, outset, reader))?;
+        // Not waited for: the reading of a terminal may still hang.
+        runtime.shutdown_background();
+        report(ui, &run, self.global, ended, signal, summary)
     }
-    let reader = pipeline.parts().store.as_ref().map(|store| Reader::open(store.path())).transpose()?;
-    let plan = plan::of(args, &context, pipeline.parts().default_model.as_deref(), &checked);
-    let outset = match out_of(args).filter(|out| is_file(out)) {
-        Some(out) => Some(Outset::of(out, existing(args), &plan, reader.as_ref())?),
-        None => None,
-    };
-    let stake = consent::Stake { pipeline: &pipeline, context: &context, budgets: &budgets, above };
-    let wanted = |index: u64, id: Option<&str>| outset.as_ref().is_none_or(|outset| outset.wants(index, id));
-    if let Some(code) = stake.ask(ui, global, &runtime, &sources, (checked.total, args.limit), &wanted)? {
-        return Ok(code);
+
+    fn plan(&self, pipeline: &Pipeline, form: Form) -> Plan {
+        let default = pipeline.parts().default_model.as_deref();
+        plan::of(self.args, &self.context, default, &self.checked, form)
     }
-    let summary = args.summary.as_deref().map(open_summary).transpose()?;
-    let run = Run { args, ui, plan: &plan, total: checked.total, one_provider };
-    let (ended, signal) = runtime.block_on(run.send(pipeline, context, sources, outset, reader))?;
-    // Not waited for: the reading of a terminal may still hang.
-    runtime.shutdown_background();
-    report(ui, &run, global, ended, signal, summary)
+
+    /// Whether the input is of OpenAI's Batch API. What can be read only once is told by its first line.
+    async fn has_batch_lines(&self, lines: &mut Feed) -> bool {
+        let unread = self.checked.total.is_none() && self.args.output_format.is_none();
+        let first = if unread { lines.peek().await } else { None };
+        let of_batch = |line: &Line| line.item.as_ref().is_ok_and(|item| item.batch_line);
+        self.checked.batch_lines || first.is_some_and(of_batch)
+    }
+
+    /// Asks whether to send it, if it may cost much. Returns the exit code if not.
+    fn ask(
+        &self,
+        pipeline: &Pipeline,
+        runtime: &Runtime,
+        outset: Option<&Outset>,
+    ) -> Result<Option<u8>, CliError> {
+        let Self { ui, global, context, budgets, above, .. } = self;
+        let stake = consent::Stake { pipeline, context, budgets, above: *above };
+        let extent = (self.checked.total, self.reading.limit);
+        stake.ask(ui, global, runtime, &self.sources, extent, &wanted(outset))
+    }
+}
+
+/// Which items are still to be sent.
+fn wanted(outset: Option<&Outset>) -> impl Fn(u64, Option<&str>) -> bool + Sync {
+    move |index, id| outset.is_none_or(|outset| outset.wants(index, id))
+}
+
+/// How the answers are written.
+fn form(args: &BatchArgs, batch_lines: bool) -> Form {
+    match args.output_format {
+        None if batch_lines => Form::Openai,
+        None | Some(OutputFormat::Simple) => Form::Simple,
+        Some(OutputFormat::Openai) => Form::Openai,
+        Some(OutputFormat::Text) => Form::Text,
+        Some(OutputFormat::Csv) => Form::Csv,
+    }
 }
 
 /// What to do about an OUT that exists.
@@ -197,7 +282,7 @@ impl Run<'_> {
         &self,
         pipeline: Pipeline,
         context: CallContext,
-        sources: Vec<Source>,
+        lines: Feed,
         outset: Option<Outset>,
         reader: Option<Reader>,
     ) -> Result<(Ended, Option<u8>), CliError> {
@@ -213,7 +298,6 @@ impl Run<'_> {
         let shares_terminal = out_of(args).is_none() && io::stdout().is_terminal();
         let mut progress = Progress::new(ui, total, shares_terminal);
         let mut show = |tally: &_| progress.show(tally);
-        let lines = input::read(sources, args.limit);
         let work = run_batch(&pipeline, context, lines, options, &books, &mut show);
         let ended = heeding(work, |signals| {
             stop.cancel();
@@ -242,6 +326,10 @@ fn check_files(args: &BatchArgs) -> Result<(), CliError> {
         if args.files.iter().any(|file| is_same_file(file, target)) {
             let message = format!("{} is the input", target.display());
             return Err(CliError::usage(message, format!("write {what} to another file")));
+        }
+        if let Some(folder) = args.files.iter().find(|file| lies_in(target, file)) {
+            let message = format!("{} is in {}, which is the input", target.display(), folder.display());
+            return Err(CliError::usage(message, format!("write {what} elsewhere")));
         }
     }
     if let (Some(out), Some(summary)) = (out, summary)
@@ -276,4 +364,13 @@ fn out_of(args: &BatchArgs) -> Option<&Path> {
 fn is_same_file(a: &Path, b: &Path) -> bool {
     let known = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
     known(a).is_some_and(|a| known(b) == Some(a))
+}
+
+/// Whether a file, which need not exist yet, is in a folder or in one below it.
+fn lies_in(file: &Path, folder: &Path) -> bool {
+    let above = file.parent().filter(|above| *above != Path::new("")).unwrap_or(Path::new("."));
+    match (above.canonicalize(), folder.canonicalize()) {
+        (Ok(above), Ok(folder)) => folder.is_dir() && above.starts_with(folder),
+        _ => false,
+    }
 }

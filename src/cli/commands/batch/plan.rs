@@ -2,24 +2,24 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{BatchArgs, OutputFormat};
+use super::BatchArgs;
 use crate::ops::batch::form::Form;
 use crate::ops::batch::input::Checked;
-use crate::ops::batch::plan::{Plan, PlannedInput};
+use crate::ops::batch::plan::Plan;
 use crate::pipeline::CallContext;
 
 /// What these arguments ask for.
-pub(super) fn of(args: &BatchArgs, context: &CallContext, default: Option<&str>, _checked: &Checked) -> Plan {
-    let name = |file: &std::path::PathBuf| PlannedInput { name: file.display().to_string(), digest: None };
+pub(super) fn of(
+    args: &BatchArgs,
+    context: &CallContext,
+    default: Option<&str>,
+    checked: &Checked,
+    form: Form,
+) -> Plan {
     Plan {
-        inputs: args.files.iter().map(name).collect(),
+        inputs: checked.sources.clone(),
         settings: settings(args, context, default),
-        form: match args.output_format {
-            None | Some(OutputFormat::Simple) => Form::Simple,
-            Some(OutputFormat::Openai) => Form::Openai,
-            Some(OutputFormat::Text) => Form::Text,
-            Some(OutputFormat::Csv) => Form::Csv,
-        },
+        form,
         ordered: args.ordered,
         args: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         folder: std::env::current_dir().unwrap_or_default(),
