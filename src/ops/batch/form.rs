@@ -101,9 +101,10 @@ impl Form {
         }
     }
 
-    /// Whether the text so far may end with its last line: in a table a cell may go on after it.
-    pub fn is_whole(self, lines: &[u8]) -> bool {
-        self != Self::Csv || lines.iter().filter(|byte| **byte == b'"').count() % 2 == 0
+    /// Whether a line of text is a whole line of the form: in a table a cell may go on in the next.
+    pub fn is_whole(self, line: &[u8]) -> bool {
+        let quotes_match = || line.iter().fold(true, |even, byte| even ^ (*byte == b'"'));
+        self != Self::Csv || quotes_match()
     }
 }
 

@@ -225,14 +225,17 @@ fn each_line(
 ) -> Result<Option<u64>, OutError> {
     let failed = |reason| OutError::Io { path: out.to_owned(), reason };
     let mut file = BufReader::with_capacity(256 << 10, File::open(out).map_err(failed)?);
-    let (mut line, mut at, mut number) = (Vec::new(), 0, 1);
-    let header = form.header();
+    let (mut line, mut at, mut number) = (Vec::new(), 0, 0);
+    let (header, mut whole) = (form.header(), true);
     loop {
+        let before = line.len();
         let read = file.read_until(b'\n', &mut line).map_err(failed)?;
         if read == 0 || !line.ends_with(b"\n") {
             return Ok((!line.is_empty()).then_some(at));
         }
-        if !form.is_whole(&line) {
+        whole ^= !form.is_whole(&line[before..]);
+        number += 1;
+        if !whole {
             continue;
         }
         let seen = if at == 0 && header.as_ref() == Some(&line) {
@@ -243,7 +246,6 @@ fn each_line(
         };
         heard(&line, at, seen).map_err(failed)?;
         at += u64::try_from(line.len()).unwrap_or(u64::MAX);
-        number += line.iter().filter(|byte| **byte == b'\n').count();
         line.clear();
     }
 }

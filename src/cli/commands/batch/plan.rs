@@ -1,5 +1,7 @@
 //! What a batch writes down of itself, so that going on with it can tell whether it is still the same.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::BatchArgs;
@@ -50,8 +52,7 @@ pub(super) fn resume_command(plan: &Plan, here: Option<&std::path::Path>) -> Str
     const REPLACED: [&str; 3] = ["--overwrite", "--resume", "--force"];
     let args = plan.args.iter().skip(1).filter(|arg| !REPLACED.contains(&arg.as_str()));
     let words = ["llmops".to_owned()].into_iter().chain(args.cloned()).chain(["--resume".to_owned()]);
-    let quoted =
-        |word: String| shlex::try_quote(&word).map_or_else(|_| word.clone(), |word| word.into_owned());
+    let quoted = |word: String| shlex::try_quote(&word).map_or_else(|_| word.clone(), Cow::into_owned);
     let command = words.map(quoted).collect::<Vec<_>>().join(" ");
     if here == Some(&*plan.folder) {
         return command;
