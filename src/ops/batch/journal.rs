@@ -3,7 +3,9 @@
 //! OUT says which items have their lines, the store which answers were paid for: an item with neither is sent. Where
 //! the store does not know a run, OUT itself is enough, unless its lines do not tell which items they are of.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -141,6 +143,8 @@ fn shown(value: Option<&Value>) -> String {
 #[derive(Debug)]
 pub struct Outset {
     path: PathBuf,
+    /// As it was named.
+    name: PathBuf,
     form: Form,
     existing: Existing,
     /// What stays of it.
@@ -151,18 +155,20 @@ pub struct Outset {
 }
 
 impl Outset {
-    /// Takes OUT for a run.
+    /// Takes OUT for a run; `records` says whether its calls go on record.
     ///
     /// # Errors
     /// Whatever keeps the run from beginning. Nothing has been changed then.
     pub fn of(
-        path: &Path,
+        name: &Path,
         existing: Existing,
         plan: &Plan,
         store: Option<&Reader>,
+        records: bool,
     ) -> Result<Self, OutsetError> {
-        let path = out::settled(path).map_err(|reason| OutError::Io { path: path.to_owned(), reason })?;
-        let lock = OutLock::take(&path)?;
+        let name = name.to_owned();
+        let path = out::settled(&name).map_err(|reason| OutError::Io { path: name.clone(), reason })?;
+        let lock = OutLock::take(&path, &name)?;
         let mut outset = Self {
             form: plan.form,
             existing,
@@ -170,23 +176,30 @@ impl Outset {
             previous: None,
             lock,
             path: path.clone(),
+            name,
         };
         match existing {
-            Existing::Refuse if path.exists() => return Err(OutError::Exists(path).into()),
+            Existing::Refuse if path.exists() => return Err(OutError::Exists(outset.name).into()),
             Existing::Refuse | Existing::Overwrite => {}
-            Existing::Resume(resume) => outset.look(resume, plan, store)?,
+            Existing::Resume(resume) => outset.look(resume, plan, store, records)?,
         }
         Ok(outset)
     }
 
-    fn look(&mut self, resume: Resume, plan: &Plan, store: Option<&Reader>) -> Result<(), OutsetError> {
+    fn look(
+        &mut self,
+        resume: Resume,
+        plan: &Plan,
+        store: Option<&Reader>,
+        records: bool,
+    ) -> Result<(), OutsetError> {
         self.previous = store.map(|store| store.batch_run(&self.path)).transpose()?.flatten();
         let planned = self.previous.as_ref().map(|run| Plan::deserialize(&run.plan));
         if let Some(Ok(before)) = planned {
             let changes = plan.changes(&before);
             // Lines of two forms in one file would be of no use to anybody.
             if !changes.is_empty() && (!resume.force || plan.form != before.form) {
-                return Err(OutsetError::Changed(self.path.clone(), changes));
+                return Err(OutsetError::Changed(self.name.clone(), changes));
             }
         }
         let length = self.path.metadata().map_or(0, |file| file.len());
@@ -197,12 +210,13 @@ impl Outset {
             return Ok(());
         }
         match (store, &self.previous) {
-            (Some(store), Some(run)) if run.progress.out_bytes <= length => {
-                self.kept = kept_by_record(store, run.id, resume)?;
+            // Without records it could not make good what is cut off.
+            (Some(store), Some(run)) if records && run.progress.out_bytes <= length => {
+                self.kept = kept_by_record(store, run, resume)?.ok_or(OutError::Untold(self.name.clone()))?;
                 Ok(())
             }
             _ if length == 0 => Ok(()),
-            _ => Err(OutError::Untold(self.path.clone()).into()),
+            _ => Err(OutError::Untold(self.name.clone()).into()),
         }
     }
 
@@ -211,8 +225,8 @@ impl Outset {
         !self.kept.keys.contains(&self.form.key(index, id))
     }
 
-    /// Makes OUT ready to be written on: what does not stay of it goes.
-    fn open(&self) -> Result<Output, OutError> {
+    /// Makes OUT ready to be written on: what does not stay of it goes. Returns how long it is, too.
+    fn open(&self) -> Result<(Output, u64), OutError> {
         let failed = |reason| OutError::Io { path: self.path.clone(), reason };
         let mut options = std::fs::OpenOptions::new();
         options.append(true).create(true);
@@ -229,13 +243,19 @@ impl Outset {
                 &mut options
             }
         };
-        let file = options.open(&self.path).map_err(failed)?;
-        let empty = file.metadata().map_err(failed)?.len() == 0;
+        let mut file = options.open(&self.path).map_err(failed)?;
+        // Where a file that is appended to stands is not its end until something was written.
+        let length = file.seek(SeekFrom::End(0)).map_err(failed)?;
         let mut sink = Sink::File(file);
-        if let Some(header) = self.form.header().filter(|_| empty) {
+        if let Some(header) = self.form.header().filter(|_| length == 0) {
             sink.put(&header).map_err(failed)?;
         }
-        Ok(Output::to(sink))
+        Ok((Output::to(sink), length))
+    }
+
+    fn length(&self) -> Result<u64, OutError> {
+        let failed = |reason| OutError::Io { path: self.path.clone(), reason };
+        Ok(self.path.metadata().map_err(failed)?.len())
     }
 
     fn clear(&self, resume: Resume) -> Result<(), OutError> {
@@ -244,16 +264,19 @@ impl Outset {
             _ if self.form.tells_items() => {
                 out::clear(&self.path, self.form, &self.kept, |seen| resume.again(seen))
             }
-            Some(run) => out::cut(&self.path, run.progress.out_bytes),
-            None => Ok(()),
+            // One that somebody has emptied is written anew.
+            Some(run) if self.length()? >= run.progress.out_bytes => {
+                out::cut(&self.path, run.progress.out_bytes)
+            }
+            _ => Ok(()),
         }
     }
 }
 
-/// The items whose answers are in an OUT that does not say so itself.
-fn kept_by_record(store: &Reader, run: RunId, resume: Resume) -> Result<Kept, StoreError> {
+/// The items whose answers are in an OUT that does not say so itself; nothing where their calls were deleted.
+fn kept_by_record(store: &Reader, run: &BatchRun, resume: Resume) -> Result<Option<Kept>, StoreError> {
     let mut kept = Kept::default();
-    store.items_in_out(run, |call| {
+    store.items_in_out(run.id, |call| {
         let Some(seen) = seen_of(&call) else { return };
         // The newest of several is told last.
         let failed = seen.error.is_some();
@@ -264,7 +287,9 @@ fn kept_by_record(store: &Reader, run: RunId, resume: Resume) -> Result<Kept, St
             *(if failed { &mut kept.failed } else { &mut kept.done }) += 1;
         }
     })?;
-    Ok(kept)
+    let waiting = store.waiting_items(run.id)?.len();
+    let known = kept.done.saturating_add(u64::try_from(waiting).unwrap_or(u64::MAX));
+    Ok((known >= run.progress.done).then_some(kept))
 }
 
 fn seen_of(call: &CallSummary) -> Option<Seen> {
@@ -291,6 +316,8 @@ pub struct Books {
     /// OUT, if it is a file.
     pub path: Option<PathBuf>,
     journal: Option<Journal>,
+    /// Which items the lines are of that have ids of their own, where their order matters.
+    places: RefCell<HashMap<u64, u64>>,
     /// Kept until the run has ended.
     _lock: Option<OutLock>,
 }
@@ -306,6 +333,24 @@ struct Journal {
     recorded: u64,
     resume: Resume,
     progress: Cell<RunProgress>,
+    /// Items with a record that an earlier run has not struck out, …
+    waiting: HashSet<u64>,
+    /// … and those among them whose lines have turned out to be in OUT.
+    written: RefCell<Vec<u64>>,
+}
+
+impl Journal {
+    fn resumed(
+        run: RunId,
+        passing: bool,
+        reader: Option<Reader>,
+        (resume, progress): (Resume, RunProgress),
+    ) -> Result<Self, StoreError> {
+        let recorded = reader.as_ref().map_or(Ok(0), |reader| reader.recorded_items(run))?;
+        let waiting = reader.as_ref().map_or(Ok(Vec::new()), |reader| reader.waiting_items(run))?;
+        let (waiting, written) = (waiting.into_iter().collect(), RefCell::default());
+        Ok(Self { run, passing, reader, recorded, resume, progress: progress.into(), waiting, written })
+    }
 }
 
 impl Books {
@@ -332,13 +377,9 @@ impl Books {
         };
         // What was spent on lines that are gone was spent all the same.
         let spent = outset.previous.as_ref().map_or(outset.kept.cost, |run| run.progress.cost + lost.1);
-        let progress = RunProgress {
-            done: outset.kept.done,
-            failed: outset.kept.failed,
-            cost: spent,
-            out_bytes: outset.previous.as_ref().map_or(0, |run| run.progress.out_bytes),
-        };
-        let out = outset.open()?;
+        let (out, out_bytes) = outset.open()?;
+        let progress =
+            RunProgress { done: outset.kept.done, failed: outset.kept.failed, cost: spent, out_bytes };
         let mut journal = None;
         if let Some(store) = store {
             let run = BatchRun {
@@ -352,18 +393,21 @@ impl Books {
                 in_flight: 0,
             };
             let run = store.start_run(RunStart { run, cap }).await?;
-            let recorded = reader.as_ref().map_or(Ok(0), |reader| reader.recorded_items(run))?;
-            journal = Some(Journal {
-                run,
-                passing: !parts.records,
-                reader,
-                recorded,
-                resume,
-                progress: progress.into(),
-            });
+            journal = Some(Journal::resumed(run, !parts.records, reader, (resume, progress))?);
         }
         let Outset { path, form, kept, lock, .. } = outset;
-        Ok(Self { out, form, kept, lost: lost.0, path: Some(path), journal, _lock: Some(lock) })
+        let (path, lock, places) = (Some(path), Some(lock), RefCell::default());
+        let books = Self { out, form, kept, lost: lost.0, path, journal, places, _lock: lock };
+        books.advance_kept();
+        books.advance(pipeline).await?;
+        Ok(books)
+    }
+
+    /// Notes which items that wait for their lines have them, where the lines tell.
+    fn advance_kept(&self) {
+        let Some(journal) = self.journal.as_ref().filter(|_| self.form != Form::Openai) else { return };
+        let written = journal.waiting.iter().filter(|index| self.kept.keys.contains(index));
+        journal.written.borrow_mut().extend(written);
     }
 
     /// Begins a run whose lines go where nothing can be taken back.
@@ -391,19 +435,43 @@ impl Books {
                 in_flight: 0,
             };
             let run = store.start_run(RunStart { run, cap }).await?;
-            let (resume, progress) = (Resume::default(), RunProgress::default().into());
-            journal = Some(Journal { run, passing: true, reader: None, recorded: 0, resume, progress });
+            journal = Some(Journal::resumed(run, true, None, Default::default())?);
         }
         if let Some(header) = plan.form.header() {
             sink.put(&header).map_err(failed)?;
         }
-        let (out, kept) = (Output::to(sink), Kept::default());
-        Ok(Self { out, form: plan.form, kept, lost: 0, path: None, journal, _lock: None })
+        let (out, kept, places) = (Output::to(sink), Kept::default(), RefCell::default());
+        Ok(Self { out, form: plan.form, kept, lost: 0, path: None, journal, places, _lock: None })
     }
 
     /// Whether an item has its line already.
     pub fn has(&self, index: u64, id: Option<&str>) -> bool {
-        self.kept.keys.contains(&self.form.key(index, id))
+        let has = self.kept.keys.contains(&self.form.key(index, id));
+        // Only now it is known which of them a line with an id of its own is of.
+        let late = |journal: &&Journal| self.form == Form::Openai && journal.waiting.contains(&index);
+        if let Some(journal) = self.journal.as_ref().filter(|journal| has && late(journal)) {
+            journal.written.borrow_mut().push(index);
+        }
+        has
+    }
+
+    /// Notes where an item stands in the input, for [`Books::sort`].
+    pub fn place(&self, index: u64, id: Option<&str>) {
+        if self.form == Form::Openai && self.path.is_some() {
+            self.places.borrow_mut().insert(self.form.key(index, id), index);
+        }
+    }
+
+    /// Puts OUT's lines in the order of the input: those of items that were sent again stand at its end until then.
+    /// Text does not say which items it is of, and stays as it is.
+    ///
+    /// # Errors
+    /// What keeps OUT from being written anew. It is as it was then.
+    pub fn sort(&self) -> Result<(), OutError> {
+        let Some(path) = self.path.as_deref().filter(|_| self.form.tells_items()) else { return Ok(()) };
+        let places = self.places.borrow();
+        let place = |key| if self.form == Form::Openai { places.get(&key).copied() } else { Some(key) };
+        out::sort(path, self.form, |key| place(key).unwrap_or(u64::MAX))
     }
 
     /// What an item is called in the journal.
@@ -439,17 +507,18 @@ impl Books {
         let (Some(journal), Some(store)) = (&self.journal, &pipeline.parts().store) else { return Ok(()) };
         let path = self.path.clone().unwrap_or_default();
         let safe = self.out.sync().await.map_err(|reason| OutError::Io { path, reason })?;
-        if safe.marks.is_empty() {
+        let written = journal.written.take();
+        if safe.marks.is_empty() && written.is_empty() {
             return Ok(());
         }
         let mut progress = journal.progress.get();
         progress.out_bytes = safe.bytes;
         for mark in &safe.marks {
             *(if mark.whole { &mut progress.done } else { &mut progress.failed }) += 1;
-            progress.cost += mark.cost;
         }
         journal.progress.set(progress);
-        let items = safe.marks.iter().map(|mark| mark.index).collect();
+        let marked = safe.marks.iter().map(|mark| (mark.index, mark.cost));
+        let items = marked.chain(written.into_iter().map(|index| (index, Money::ZERO))).collect();
         Ok(store.advance_run(journal.run, progress, items).await?)
     }
 

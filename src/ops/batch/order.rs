@@ -32,6 +32,11 @@ impl Order {
         Self { ready: VecDeque::new(), window }
     }
 
+    /// Whether it is that of the input.
+    pub(super) fn is_kept(&self) -> bool {
+        self.window.is_some()
+    }
+
     /// Whether another item may be started after so many.
     pub(super) fn has_room(&self, started: u64) -> bool {
         self.window.as_ref().is_none_or(|window| started - window.next < window.width)

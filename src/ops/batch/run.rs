@@ -285,6 +285,9 @@ impl<'a> Run<'a> {
     ) -> Option<impl Future<Output = (u64, Option<ItemReport>, Result<(), BatchError>)> + use<'p>> {
         let Line { place, item } = line;
         let id = item.as_ref().ok().and_then(|item| item.id.clone());
+        if self.order.is_kept() {
+            self.books.place(index, id.as_deref());
+        }
         if self.books.has(index, id.as_deref()) {
             self.tally.kept += 1;
             self.order.put(index, None);

@@ -3,17 +3,27 @@
 //! and an end in order whatever the reason for it.
 
 mod books;
+mod caps;
+mod disks;
 mod failures;
 mod input;
 mod jobs;
+mod kill_drill;
 mod kills;
+mod large;
+mod lists;
 mod options;
+mod orders;
 mod output;
 mod refusals;
 mod reports;
+mod resume;
 mod schemas;
 mod signals;
+mod spool;
+mod stops;
 mod templates;
+mod torn;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -24,10 +24,9 @@ use crate::cli::ui::Ui;
 use crate::cli::{exit, limits, out, session};
 use crate::domain::call::Origin;
 use crate::domain::money::{Money, MoneyError};
-use crate::ops::batch::form::Form;
 use crate::ops::batch::input::{self, Source};
 use crate::ops::batch::journal::{Books, Existing, Outset, OutsetError, Plan, Resume};
-use crate::ops::batch::out::{OutError, OutLock, settled, sort};
+use crate::ops::batch::out::{OutError, OutLock, settled};
 use crate::ops::batch::run::{BatchOptions, Ended, run as run_batch};
 use crate::ops::quote::QuoteRow;
 use crate::pipeline::{CallContext, Pipeline};
@@ -147,7 +146,10 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     let reader = pipeline.parts().store.as_ref().map(|store| Reader::open(store.path())).transpose()?;
     let plan = plan::of(args, &context, pipeline.parts().default_model.as_deref(), &checked);
     let outset = match out_of(args).filter(|out| is_file(out)) {
-        Some(out) => Some(Outset::of(out, existing(args), &plan, reader.as_ref())?),
+        Some(out) => {
+            let records = pipeline.parts().records;
+            Some(Outset::of(out, existing(args), &plan, reader.as_ref(), records)?)
+        }
         None => None,
     };
     let summary = args.summary.as_deref().map(open_summary).transpose()?;
@@ -225,12 +227,10 @@ impl Run<'_> {
 
     /// Items that were sent again stand at the end until then.
     fn put_in_order(&self, books: &Books) -> Result<(), CliError> {
-        match &books.path {
-            Some(path) if self.args.ordered && self.args.resume && books.form == Form::Simple => {
-                sort(path, books.form, |key| key).map_err(|error| OutsetError::from(error).into())
-            }
-            _ => Ok(()),
+        if self.args.ordered && self.args.resume {
+            books.sort().map_err(OutsetError::from)?;
         }
+        Ok(())
     }
 }
 
