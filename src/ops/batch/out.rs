@@ -243,7 +243,7 @@ fn each_line(
         };
         heard(&line, at, seen).map_err(failed)?;
         at += u64::try_from(line.len()).unwrap_or(u64::MAX);
-        number += line.iter().filter(|byte| **byte == b'\n').count();
+        number += line.split_inclusive(|byte| *byte == b'\n').count();
         line.clear();
     }
 }
@@ -275,6 +275,7 @@ mod tests {
         let text = Some("a \"quoted\",\n\tü\n".to_owned());
         form.line(&ItemReport {
             text,
+            body: Some(serde_json::json!({"choices": []})),
             ..ItemReport::new(index, Some(format!("id {index}")), "in.txt:1".into())
         })
     }

@@ -82,8 +82,14 @@ fn undisturbed(variant: &Variant) -> Duration {
     began.elapsed()
 }
 
-/// One run, killed again and again until it is done.
-fn drill(variant: &Variant, whole: Duration, random: &mut Rng, toll: &mut Toll) {
+/// One run, killed again and again until it is done. `between` does what it likes to OUT after each kill.
+fn drill(
+    variant: &Variant,
+    whole: Duration,
+    random: &mut Rng,
+    toll: &mut Toll,
+    between: fn(&TestEnv, &mut Rng),
+) {
     let wired = start(variant);
     let mut args = args(variant);
     loop {
@@ -105,6 +111,7 @@ fn drill(variant: &Variant, whole: Duration, random: &mut Rng, toll: &mut Toll) 
         if args.last().is_none_or(|last| last != "--resume") {
             args.push("--resume".into());
         }
+        between(&wired.env, random);
     }
     assert_whole(&wired, variant);
     let (duplicates, unknown) = assert_books(&wired);
@@ -207,7 +214,7 @@ fn killed_at_any_time_nothing_is_lost_or_bought_twice() {
     let mut toll = Toll::default();
     let whole = undisturbed(&VARIANTS[0]);
     for variant in VARIANTS.iter().cycle() {
-        drill(variant, whole, &mut random, &mut toll);
+        drill(variant, whole, &mut random, &mut toll, |_, _| {});
         if toll.kills >= wanted {
             break;
         }
@@ -218,4 +225,35 @@ fn killed_at_any_time_nothing_is_lost_or_bought_twice() {
         "only {in_flight} of {kills} kills came while requests were in flight"
     );
     assert!(duplicates <= unknown && unknown <= kills * JOBS, "{duplicates} duplicates, {unknown} unknown");
+}
+
+/// Tears OUT off somewhere, or takes a line out of it, or does nothing.
+fn meddle(env: &TestEnv, random: &mut Rng) {
+    let Ok(mut out) = std::fs::read(env.path("out")) else { return };
+    match random.u8(..3) {
+        0 => out.truncate(random.usize(..=out.len())),
+        1 => {
+            let lines: Vec<&[u8]> = out.split_inclusive(|byte| *byte == b'\n').collect();
+            let gone = random.usize(..=lines.len());
+            let left = lines.iter().enumerate().filter(|(number, _)| *number != gone);
+            out = left.flat_map(|(_, line)| line.iter().copied()).collect();
+        }
+        _ => {}
+    }
+    env.write("out", out);
+}
+
+#[test]
+fn whatever_becomes_of_out_the_store_makes_it_good() {
+    let mut random = Rng::with_seed(60);
+    let mut toll = Toll::default();
+    let variants = ["simple", "openai"].map(|form| Variant { form, ordered: false, bodies: "full" });
+    let whole = undisturbed(&variants[0]);
+    for variant in variants.iter().cycle() {
+        drill(variant, whole, &mut random, &mut toll, meddle);
+        if toll.kills >= 10 {
+            break;
+        }
+    }
+    assert!(toll.duplicates <= toll.unknown);
 }

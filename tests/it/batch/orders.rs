@@ -31,6 +31,29 @@ fn a_slow_item_holds_up_only_so_many() {
 }
 
 #[test]
+fn many_lines_that_waited_are_written_in_order() {
+    for form in ["simple", "csv", "text"] {
+        let gate = Gate::new();
+        let slow = gate.clone();
+        let wired = Wired::to(move |request| match &*request.last_user_text() {
+            "item 0" => Reply::answer("item 0").gate(&slow),
+            text => Reply::answer(text),
+        });
+        let prompts: Vec<String> = (0..1_000).map(|n| format!("item {n}")).collect();
+        wired.env.write("in.txt", prompts.join("\n"));
+        let args = ["batch", "in.txt", "-o", "out", "-j", "128", "--ordered", "--output-format", form];
+        let running = wired.llmops(args).spawn();
+        assert!(wired.upstream.wait_for_requests(4 * 128 + 64, SOON));
+        gate.release();
+        let _ = running.wait().expect_status(0);
+        let out = wired.env.read("out");
+        let lines: Vec<&str> = out.lines().skip(usize::from(form == "csv")).collect();
+        let misplaced = lines.iter().zip(&prompts).position(|(line, prompt)| !line.contains(prompt.as_str()));
+        assert_eq!((lines.len(), misplaced), (1_000, None), "{form}");
+    }
+}
+
+#[test]
 fn a_run_that_ended_early_is_in_order_once_it_is_done() {
     for signal in [Signal::KILL, Signal::INT] {
         let gate = Gate::new();

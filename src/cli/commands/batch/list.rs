@@ -41,12 +41,12 @@ pub(super) fn show(form: ListFormat, global: &GlobalArgs, ui: &Arc<Ui>) -> Resul
     let session = Session::new(global)?;
     let here = std::env::current_dir().ok();
     let runs = session.reader()?.batch_runs()?;
-    let rows: Vec<Row> = runs.into_iter().map(|run| row(run, here.as_deref())).collect();
+    let rows: Vec<Row> = runs.iter().map(|run| row(run, here.as_deref())).collect();
     print(&format::list(form, &COLUMNS, &rows, || table(ui, &rows, &session)))?;
     Ok(exit::DONE)
 }
 
-fn row(run: BatchRun, here: Option<&std::path::Path>) -> Row {
+fn row(run: &BatchRun, here: Option<&std::path::Path>) -> Row {
     let plan = Plan::deserialize(&run.plan).ok();
     let taken = run.out.as_deref().is_some_and(OutLock::is_taken);
     let status = match run.state {

@@ -44,6 +44,7 @@ use crate::store::Reader;
     llmops batch prompts.jsonl -m gpt-5.6-luna > out.jsonl\n  \
     head -n 5 prompts.txt | llmops batch -\n  \
     llmops batch prompts.jsonl --dry-run --format csv")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option that is there, or not")]
 pub(in crate::cli) struct BatchArgs {
     /// The files and folders; - is standard input
     #[arg(value_name = "FILE", required_unless_present = "list")]

@@ -55,7 +55,7 @@ pub(super) fn resume_command(plan: &Plan, here: Option<&std::path::Path>) -> Str
     let words = ["llmops".to_owned()].into_iter().chain(options.cloned()).chain(["--resume".to_owned()]);
     let words = words.chain(files.iter().cloned());
     let quoted =
-        |word: String| shlex::try_quote(&word).map_or_else(|_| word.clone(), |word| word.into_owned());
+        |word: String| shlex::try_quote(&word).map_or_else(|_| word.clone(), std::borrow::Cow::into_owned);
     let command = words.map(quoted).collect::<Vec<_>>().join(" ");
     if here == Some(&*plan.folder) {
         return command;
