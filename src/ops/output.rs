@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::money::Money;
@@ -108,7 +109,8 @@ impl Output {
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<io::Result<T>>) -> Job) -> io::Result<T> {
         let gone = || io::Error::from(ErrorKind::BrokenPipe);
         let (sender, reply) = oneshot::channel();
-        self.0.send(job(sender)).await.map_err(|_| gone())?;
+        // First come, first served: who had to stand back for other tasks would be overtaken.
+        unconstrained(self.0.send(job(sender))).await.map_err(|_| gone())?;
         reply.await.map_err(|_| gone())?
     }
 }

@@ -20,7 +20,7 @@ use super::holds::HoldRequest;
 use super::intern::Interned;
 use super::reader::Reader;
 use super::{calls, spend};
-use crate::domain::batch::{BatchRun, ItemRef, RunId, RunProgress};
+use crate::domain::batch::{BatchRun, ItemRef, RunId, RunProgress, RunState};
 use crate::domain::call::{
     Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Kept, Origin, Status,
 };
@@ -93,7 +93,8 @@ pub(super) fn strike(connection: &Connection, item: ItemRef) -> rusqlite::Result
     Ok(())
 }
 
-/// Begins a run, in the place of others that had the same OUT, or goes on with one.
+/// Begins a run, in the place of others that had the same OUT, or goes on with one. What one has spent that goes on is
+/// known here already.
 pub(super) fn start(
     connection: &Connection,
     interned: &mut Interned,
@@ -101,8 +102,7 @@ pub(super) fn start(
 ) -> rusqlite::Result<RunId> {
     const OTHERS: &str = "SELECT id FROM batch_runs WHERE out = ?1 AND id IS NOT ?2";
     const INSERT: &str = "INSERT INTO batch_runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-        ON CONFLICT DO UPDATE SET plan = ?4, state = ?5, total = ?6, done = ?7, failed = ?8, cost_nanos = ?9,
-            out_bytes = ?10";
+        ON CONFLICT DO UPDATE SET plan = ?4, state = ?5, total = ?6, done = ?7, failed = ?8, out_bytes = ?10";
     let BatchRun { id, out, progress, .. } = &start.run;
     let known = (id.0 != 0).then_some(id.0);
     let out = out.as_ref().map(|out| out.as_os_str().as_bytes());
@@ -133,41 +133,64 @@ pub(super) fn start(
 }
 
 /// Makes the run's budget anew, with what it has spent so far: by its calls, or by what it knows itself where those
-/// were deleted, or never recorded.
+/// were deleted, or never recorded. What is held for requests of which nobody knows whether they are billed stays
+/// held; those of a process that died are calls by now.
 fn cap(connection: &Connection, run: RunId, start: &RunStart) -> rusqlite::Result<()> {
-    const SPENT: &str = "SELECT ifnull(sum(cost_nanos), 0) FROM calls WHERE run = ?1";
+    const SPENT: &str =
+        "SELECT max(cost_nanos, (SELECT ifnull(sum(cost_nanos), 0) FROM calls WHERE run = ?1))
+        FROM batch_runs WHERE id = ?1";
+    const UNKNOWN: &str = "SELECT unknown_nanos
+            - (SELECT ifnull(sum(nanos), 0) FROM holds WHERE holds.budget = id AND owner IS NULL)
+        FROM budgets JOIN budget_periods p ON p.budget = id WHERE run = ?1";
     const BUDGET: &str = "INSERT INTO budgets
         (period, provider, model, user, tag_key, tag_value, zone, limit_nanos, run)
         VALUES ('total', '', '', '', '', '', 'UTC', ?1, ?2) RETURNING id";
-    const SPEND: &str = "INSERT INTO budget_periods VALUES (?1, 0, ?2, 0, 0, 0, NULL, 0)";
+    const SPEND: &str = "INSERT INTO budget_periods VALUES (?1, 0, ?2, ?3, 0, 0, NULL, 0)";
+    let unknown: Option<i64> = connection.query_row(UNKNOWN, [run.0], |row| row.get(0)).optional()?;
+    let unknown = unknown.unwrap_or_default().max(0);
     connection.execute("DELETE FROM budgets WHERE run = ?1", [run.0])?;
     let Some(cap) = start.cap else { return Ok(()) };
     let spent: i64 = connection.query_row(SPENT, [run.0], |row| row.get(0))?;
     let spent = spent.max(start.run.progress.cost.nanos());
     let budget: i64 = connection.query_row(BUDGET, [cap.nanos(), run.0], |row| row.get(0))?;
-    connection.execute(SPEND, [budget, spent])?;
+    connection.execute(SPEND, [budget, spent + unknown, unknown])?;
     Ok(())
 }
 
-/// Writes down how far a run is, and strikes out the items whose lines are safe.
+/// Writes down how far a run is, and strikes out the items whose lines are safe, each with what it has cost; where
+/// that is not said, with what is on record.
 pub(super) fn advance(
     connection: &Connection,
     run: RunId,
     progress: &RunProgress,
-    items: &[u64],
+    items: &[(u64, Option<Money>)],
 ) -> rusqlite::Result<()> {
-    const ADVANCE: &str = "UPDATE batch_runs SET done = ?2, failed = ?3, cost_nanos = ?4, out_bytes = ?5
+    const COST: &str = "SELECT ifnull(cost_nanos, 0) FROM batch_items JOIN calls ON seq = record
+        WHERE batch_items.run = ?1 AND batch_items.item = ?2";
+    const ADVANCE: &str = "UPDATE batch_runs SET done = ?2, failed = ?3, cost_nanos = cost_nanos + ?4,
+            out_bytes = ?5
         WHERE id = ?1";
-    let RunProgress { done, failed, cost, out_bytes } = *progress;
-    let values = params![run.0, count(done), count(failed), cost.nanos(), count(out_bytes)];
-    connection.prepare_cached(ADVANCE)?.execute(values)?;
-    items.iter().try_for_each(|index| strike(connection, ItemRef { run, index: *index }))
+    let mut spent = Money::ZERO;
+    for (index, cost) in items {
+        let on_record = || connection.query_row(COST, [run.0, count(*index)], |row| row.get(0)).optional();
+        spent += match cost {
+            Some(cost) => *cost,
+            None => on_record()?.map(Money::from_nanos).unwrap_or_default(),
+        };
+        strike(connection, ItemRef { run, index: *index })?;
+    }
+    let RunProgress { done, failed, out_bytes, .. } = *progress;
+    let values = params![run.0, count(done), count(failed), spent.nanos(), count(out_bytes)];
+    connection.prepare_cached(ADVANCE)?.execute(values).map(drop)
 }
 
-/// Says what a run does from now on. Its budget ends with it.
-pub(super) fn finish(connection: &Connection, run: RunId, state: &str) -> rusqlite::Result<()> {
-    connection.execute("UPDATE batch_runs SET state = ?2 WHERE id = ?1", params![run.0, state])?;
-    connection.execute("DELETE FROM budgets WHERE run = ?1", [run.0]).map(drop)
+/// Says what a run does from now on. One that may go on keeps its budget, for what is held there.
+pub(super) fn finish(connection: &Connection, run: RunId, state: RunState) -> rusqlite::Result<()> {
+    connection.execute("UPDATE batch_runs SET state = ?2 WHERE id = ?1", params![run.0, state.as_str()])?;
+    if state == RunState::Done {
+        connection.execute("DELETE FROM budgets WHERE run = ?1", [run.0])?;
+    }
+    Ok(())
 }
 
 /// Forgets a run.
@@ -175,21 +198,22 @@ pub(super) fn forget(connection: &Connection, run: RunId) -> rusqlite::Result<()
     connection.execute("DELETE FROM batch_runs WHERE id = ?1", [run.0]).map(drop)
 }
 
-/// Puts what a killed run had in flight on the books, for as much as was set aside for it. Returns how many items, and
-/// how much.
+/// Puts what a killed run had in flight on the books, for as much as was set aside for it. Returns how many items.
 pub(super) fn book_lost(
     connection: &Connection,
     interned: &mut Interned,
     run: RunId,
-) -> rusqlite::Result<(u64, Money)> {
+) -> rusqlite::Result<u64> {
+    const SPENT: &str = "UPDATE batch_runs SET cost_nanos = cost_nanos + ?2 WHERE id = ?1";
     let lost = lost_calls(connection, run)?;
     for call in &lost {
         insert_summary(connection, call, Kept::None)?;
         spend::add(connection, interned, call)?;
         call.item.map_or(Ok(()), |item| strike(connection, item))?;
     }
-    let cost = lost.iter().filter_map(|call| call.cost.amount).sum();
-    Ok((u64::try_from(lost.len()).unwrap_or(u64::MAX), cost))
+    let cost: Money = lost.iter().filter_map(|call| call.cost.amount).sum();
+    connection.execute(SPENT, [run.0, cost.nanos()])?;
+    Ok(u64::try_from(lost.len()).unwrap_or(u64::MAX))
 }
 
 fn lost_calls(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<CallSummary>> {

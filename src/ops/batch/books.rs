@@ -107,8 +107,10 @@ impl Books {
     ) -> Result<Self, OutsetError> {
         let parts = pipeline.parts();
         let store = parts.store.as_ref().filter(|_| parts.records || cap.is_some());
-        let mut lost = (0, Money::ZERO);
-        if let (Some(store), Some(previous)) = (store, &outset.previous) {
+        // What is not put on record has no part in the journal of what is.
+        let previous = outset.previous.as_ref().filter(|_| parts.records);
+        let mut lost = 0;
+        if let (Some(store), Some(previous)) = (store, previous) {
             lost = store.book_lost(previous.id).await?;
         }
         if let (Some(store), Some(reader)) = (store, &reader) {
@@ -118,21 +120,15 @@ impl Books {
             Existing::Resume(resume) => resume,
             Existing::Refuse | Existing::Overwrite => Resume::default(),
         };
-        // What was spent on lines that are gone was spent all the same.
-        let spent = outset.previous.as_ref().map_or(outset.kept.cost, |run| run.progress.cost + lost.1);
-        let progress = RunProgress {
-            done: outset.kept.done,
-            failed: outset.kept.failed,
-            cost: spent,
-            out_bytes: outset.previous.as_ref().map_or(0, |run| run.progress.out_bytes),
-        };
-        let out = outset.open()?;
+        let (out, out_bytes) = outset.open()?;
+        let Kept { done, failed, cost, .. } = outset.kept;
+        let progress = RunProgress { done, failed, cost, out_bytes };
         let mut journal = None;
         if let Some(store) = store {
             let run = BatchRun {
-                id: outset.previous.as_ref().map_or(RunId(0), |run| run.id),
-                started: outset.previous.as_ref().map_or_else(|| parts.clock.now(), |run| run.started),
-                out: Some(outset.path.clone()),
+                id: previous.map_or(RunId(0), |run| run.id),
+                started: previous.map_or_else(|| parts.clock.now(), |run| run.started),
+                out: Some(outset.path.clone()).filter(|_| parts.records),
                 total,
                 progress,
                 ..new_run(plan)
@@ -144,7 +140,7 @@ impl Books {
         let resumed = matches!(outset.existing, Existing::Resume(_));
         let places = (plan.ordered && resumed && plan.form.tells_items()).then(RefCell::default);
         let Outset { path, form, kept, lock, .. } = outset;
-        Ok(Self { out, form, kept, lost: lost.0, path: Some(path), journal, places, _lock: Some(lock) })
+        Ok(Self { out, form, kept, lost, path: Some(path), journal, places, _lock: Some(lock) })
     }
 
     /// Begins a run whose lines go where nothing can be taken back.
@@ -185,6 +181,11 @@ impl Books {
             journal.written.borrow_mut().push(index);
         }
         has_line
+    }
+
+    /// Whether the journal still waits for an item's line, and with it for what it has cost.
+    pub fn waits_for(&self, index: u64) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.waiting.contains(&index))
     }
 
     /// Whether the store is told which lines are safe.
@@ -236,7 +237,8 @@ impl Books {
         let (Some(journal), Some(store)) = (&self.journal, &pipeline.parts().store) else { return Ok(()) };
         let path = self.path.clone().unwrap_or_default();
         let safe = self.out.sync().await.map_err(|reason| OutError::Io { path, reason })?;
-        let mut items = journal.written.take();
+        // What those have cost is on record.
+        let mut items: Vec<_> = journal.written.take().into_iter().map(|index| (index, None)).collect();
         if safe.marks.is_empty() && items.is_empty() {
             return Ok(());
         }
@@ -244,10 +246,9 @@ impl Books {
         progress.out_bytes = progress.out_bytes.max(safe.bytes);
         for mark in &safe.marks {
             *(if mark.whole { &mut progress.done } else { &mut progress.failed }) += 1;
-            progress.cost += mark.cost;
         }
         journal.progress.set(progress);
-        items.extend(safe.marks.iter().map(|mark| mark.index));
+        items.extend(safe.marks.iter().map(|mark| (mark.index, Some(mark.cost))));
         Ok(store.advance_run(journal.run, progress, items).await?)
     }
 

@@ -61,18 +61,18 @@ pub struct OutLock {
 }
 
 impl OutLock {
-    /// Takes it.
+    /// Takes it; `name` is what the user calls OUT.
     ///
     /// # Errors
     /// [`OutError::Busy`] as long as another run has it.
-    pub fn take(out: &Path) -> Result<Self, OutError> {
+    pub fn take(out: &Path, name: &Path) -> Result<Self, OutError> {
         let path = lock_path(out);
         let failed = |reason| OutError::Io { path: path.clone(), reason };
         loop {
             let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
             let file = file.map_err(failed)?;
             match file.try_lock() {
-                Err(TryLockError::WouldBlock) => return Err(OutError::Busy(out.to_owned())),
+                Err(TryLockError::WouldBlock) => return Err(OutError::Busy(name.to_owned())),
                 // Some network file systems know no locks.
                 Err(TryLockError::Error(error)) if error.kind() != ErrorKind::Unsupported => {
                     return Err(failed(error));
@@ -266,4 +266,61 @@ fn replace(
     drop(writer);
     copy.as_file().sync_all().map_err(failed)?;
     copy.persist(out).map_err(|error| failed(error.error)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::batch::report::ItemReport;
+
+    fn line(form: Form, index: u64) -> Vec<u8> {
+        let text = Some("a \"quoted\",\n\tü\n".to_owned());
+        form.line(&ItemReport {
+            text,
+            body: Some(serde_json::json!({"choices": []})),
+            ..ItemReport::new(index, Some(format!("id {index}")), "in.txt:1".into())
+        })
+    }
+
+    #[test]
+    fn a_torn_line_goes_wherever_it_is_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        for form in [Form::Simple, Form::Openai, Form::Csv] {
+            let kept = [form.header().unwrap_or_default(), line(form, 0)].concat();
+            let whole = [kept.clone(), line(form, 1)].concat();
+            for length in 0..=whole.len() {
+                std::fs::write(&out, &whole[..length]).unwrap();
+                let found = survey(&out, form, |_| false).unwrap();
+                let lines = usize::from(length >= kept.len()) + usize::from(length == whole.len());
+                assert_eq!(found.keys.len(), lines, "{form}, {length}");
+                clear(&out, form, &found, |_| false).unwrap();
+                let left = std::fs::read(&out).unwrap();
+                assert!(whole.starts_with(&left) && left.len() <= length, "{form}, {length}");
+                assert!(
+                    lines == 0 || left == if lines == 2 { &whole[..] } else { &kept },
+                    "{form}, {length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn superseded_lines_go_and_others_are_put_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        for form in [Form::Simple, Form::Csv] {
+            let lines = |of: &[u64]| of.iter().flat_map(|index| line(form, *index)).collect::<Vec<u8>>();
+            let file = |of: &[u64]| [form.header().unwrap_or_default(), lines(of)].concat();
+            std::fs::write(&out, [file(&[2, 0, 1, 0, 3]), b"{".to_vec()].concat()).unwrap();
+            let again = |seen: &Seen| seen.key == 1;
+            let kept = survey(&out, form, again).unwrap();
+            assert_eq!((kept.done, kept.superseded, kept.torn), (3, 2, true));
+            clear(&out, form, &kept, again).unwrap();
+            assert_eq!(std::fs::read(&out).unwrap(), file(&[2, 0, 3]));
+            sort(&out, form, |key| key).unwrap();
+            assert_eq!(std::fs::read(&out).unwrap(), file(&[0, 2, 3]));
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+    }
 }

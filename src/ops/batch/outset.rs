@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::form::{Form, Seen};
 use super::out::{self, Kept, OutError, OutLock};
 use super::plan::Plan;
-use crate::domain::batch::{BatchRun, RunId};
+use crate::domain::batch::BatchRun;
 use crate::domain::call::{CallSummary, ErrorKind};
 use crate::ops::output::{Output, Sink};
 use crate::store::{Reader, StoreError};
@@ -69,6 +69,8 @@ impl Resume {
 #[derive(Debug)]
 pub struct Outset {
     pub(super) path: PathBuf,
+    /// As it was named.
+    name: PathBuf,
     pub(super) form: Form,
     pub(super) existing: Existing,
     /// What stays of it.
@@ -79,35 +81,37 @@ pub struct Outset {
 }
 
 impl Outset {
-    /// Takes OUT for a run.
+    /// Takes OUT for a run; `records` says whether its calls go on record.
     ///
     /// # Errors
     /// Whatever keeps the run from beginning. Nothing has been changed then.
     pub fn of(
-        path: &Path,
+        name: &Path,
         existing: Existing,
         plan: &Plan,
         store: Option<&Reader>,
+        records: bool,
     ) -> Result<Self, OutsetError> {
-        let path = out::settled(path).map_err(|reason| OutError::Io { path: path.to_owned(), reason })?;
-        let lock = OutLock::take(&path)?;
-        let mut outset = Self {
-            form: plan.form,
-            existing,
-            kept: Kept::default(),
-            previous: None,
-            lock,
-            path: path.clone(),
-        };
+        let name = name.to_owned();
+        let path = out::settled(&name).map_err(|reason| OutError::Io { path: name.clone(), reason })?;
+        let lock = OutLock::take(&path, &name)?;
+        let (form, kept) = (plan.form, Kept::default());
+        let mut outset = Self { path, name, form, existing, kept, previous: None, lock };
         match existing {
-            Existing::Refuse if path.exists() => return Err(OutError::Exists(path).into()),
+            Existing::Refuse if outset.path.exists() => return Err(OutError::Exists(outset.name).into()),
             Existing::Refuse | Existing::Overwrite => {}
-            Existing::Resume(resume) => outset.look(resume, plan, store)?,
+            Existing::Resume(resume) => outset.look(resume, plan, store, records)?,
         }
         Ok(outset)
     }
 
-    fn look(&mut self, resume: Resume, plan: &Plan, store: Option<&Reader>) -> Result<(), OutsetError> {
+    fn look(
+        &mut self,
+        resume: Resume,
+        plan: &Plan,
+        store: Option<&Reader>,
+        records: bool,
+    ) -> Result<(), OutsetError> {
         self.previous = store.map(|store| store.batch_run(&self.path)).transpose()?.flatten();
         let length = self.path.metadata().map_or(0, |file| file.len());
         let planned = self.previous.as_ref().map(|run| Plan::deserialize(&run.plan));
@@ -119,7 +123,7 @@ impl Outset {
                 (false, 0) => self.previous = None,
                 // Lines of two forms in one file would be of no use to anybody.
                 _ if resume.force && plan.form == before.form => {}
-                _ => return Err(OutsetError::Changed(self.path.clone(), changes)),
+                _ => return Err(OutsetError::Changed(self.name.clone(), changes)),
             }
         }
         if self.form.tells_items() {
@@ -129,12 +133,13 @@ impl Outset {
             return Ok(());
         }
         match (store, &self.previous) {
-            (Some(store), Some(run)) if run.progress.out_bytes <= length => {
-                self.kept = kept_by_record(store, run.id, resume)?;
+            // Without records it could not make good what is cut off.
+            (Some(store), Some(run)) if records && run.progress.out_bytes <= length => {
+                self.kept = kept_by_record(store, run, resume)?.ok_or(OutError::Untold(self.name.clone()))?;
                 Ok(())
             }
             _ if length == 0 => Ok(()),
-            _ => Err(OutError::Untold(self.path.clone()).into()),
+            _ => Err(OutError::Untold(self.name.clone()).into()),
         }
     }
 
@@ -143,8 +148,8 @@ impl Outset {
         !self.kept.keys.contains(&self.form.key(index, id))
     }
 
-    /// Makes OUT ready to be written on: what does not stay of it goes.
-    pub(super) fn open(&self) -> Result<Output, OutError> {
+    /// Makes OUT ready to be written on: what does not stay of it goes. Returns how long it is, too.
+    pub(super) fn open(&self) -> Result<(Output, u64), OutError> {
         let failed = |reason| OutError::Io { path: self.path.clone(), reason };
         let mut options = std::fs::OpenOptions::new();
         options.append(true).create(true);
@@ -162,13 +167,18 @@ impl Outset {
             }
         };
         let mut file = options.open(&self.path).map_err(failed)?;
-        // Where it stands now is what a write that fails goes back to.
-        let empty = file.seek(SeekFrom::End(0)).map_err(failed)? == 0;
+        // Where a file that is appended to stands is not its end until something was written.
+        let length = file.seek(SeekFrom::End(0)).map_err(failed)?;
         let mut sink = Sink::File(file);
-        if let Some(header) = self.form.header().filter(|_| empty) {
+        if let Some(header) = self.form.header().filter(|_| length == 0) {
             sink.put(&header).map_err(failed)?;
         }
-        Ok(Output::to(sink))
+        Ok((Output::to(sink), length))
+    }
+
+    fn length(&self) -> Result<u64, OutError> {
+        let failed = |reason| OutError::Io { path: self.path.clone(), reason };
+        Ok(self.path.metadata().map_err(failed)?.len())
     }
 
     fn clear(&self, resume: Resume) -> Result<(), OutError> {
@@ -177,16 +187,19 @@ impl Outset {
             _ if self.form.tells_items() => {
                 out::clear(&self.path, self.form, &self.kept, |seen| resume.again(seen))
             }
-            Some(run) => out::cut(&self.path, run.progress.out_bytes),
-            None => Ok(()),
+            // One that somebody has emptied is written anew.
+            Some(run) if self.length()? >= run.progress.out_bytes => {
+                out::cut(&self.path, run.progress.out_bytes)
+            }
+            _ => Ok(()),
         }
     }
 }
 
-/// The items whose answers are in an OUT that does not say so itself.
-fn kept_by_record(store: &Reader, run: RunId, resume: Resume) -> Result<Kept, StoreError> {
+/// The items whose answers are in an OUT that does not say so itself; nothing where their calls were deleted.
+fn kept_by_record(store: &Reader, run: &BatchRun, resume: Resume) -> Result<Option<Kept>, StoreError> {
     let mut kept = Kept::default();
-    store.items_in_out(run, |call| {
+    store.items_in_out(run.id, |call| {
         let Some(seen) = seen_of(&call) else { return };
         // The newest of several is told last.
         let failed = seen.error.is_some();
@@ -197,7 +210,9 @@ fn kept_by_record(store: &Reader, run: RunId, resume: Resume) -> Result<Kept, St
             *(if failed { &mut kept.failed } else { &mut kept.done }) += 1;
         }
     })?;
-    Ok(kept)
+    let waiting = store.waiting_items(run.id)?.len();
+    let known = kept.done.saturating_add(u64::try_from(waiting).unwrap_or(u64::MAX));
+    Ok((known >= run.progress.done).then_some(kept))
 }
 
 pub(super) fn seen_of(call: &CallSummary) -> Option<Seen> {

@@ -21,7 +21,6 @@ use super::tally::{Heard, Summary, Tally};
 use crate::domain::batch::RunState;
 use crate::domain::budget::Scope;
 use crate::domain::call::ErrorKind;
-use crate::domain::money::Money;
 use crate::ops::output::Mark;
 use crate::pipeline::{CallContext, CallError, Notice, Outcome, Pipeline, RefusedCall};
 use crate::policy::budget::Obstacle;
@@ -302,8 +301,9 @@ impl<'a> Run<'a> {
             Ok(Ok(answered)) => {
                 self.tally.kept += 1;
                 self.failed_before += u64::from(answered.error.is_some());
-                // What it cost is on the books already.
-                let mark = Mark { index, whole: answered.error.is_none(), cost: Money::ZERO };
+                // What others have cost is counted already.
+                let cost = answered.cost_usd.filter(|_| self.books.waits_for(index)).unwrap_or_default();
+                let mark = Mark { index, whole: answered.error.is_none(), cost };
                 self.order.put(index, Some((answered, mark)));
                 return None;
             }

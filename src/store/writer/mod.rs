@@ -122,6 +122,10 @@ impl Writer {
         if settings.synchronous == Synchronous::Full {
             patience.until_free(path, || connection.pragma_update(None, "synchronous", "FULL"))?;
         }
+        if settings.bodies != Bodies::Full {
+            // What waits for its line is not to be found where it was once that is written.
+            patience.until_free(path, || connection.pragma_update(None, "secure_delete", "ON"))?;
+        }
         probe_writing(&connection, path, &patience)?;
         let failed =
             |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
@@ -220,25 +224,25 @@ impl Writer {
         self.submit(move |desk| journal::start(&desk.connection, &mut desk.interned, &start)).await
     }
 
-    /// Puts what a killed run had in flight on the books, for as much as was set aside for it. Returns how many items,
-    /// and how much.
-    pub async fn book_lost(&self, run: RunId) -> Result<(u64, Money), StoreError> {
+    /// Puts what a killed run had in flight on the books, for as much as was set aside for it. Returns how many items.
+    pub async fn book_lost(&self, run: RunId) -> Result<u64, StoreError> {
         self.submit(move |desk| journal::book_lost(&desk.connection, &mut desk.interned, run)).await
     }
 
-    /// Writes down how far a run is, now that the lines of these items are safely in OUT.
+    /// Writes down how far a run is, now that the lines of these items are safely in OUT. What an item has cost is
+    /// looked up where that is not said.
     pub async fn advance_run(
         &self,
         run: RunId,
         progress: RunProgress,
-        items: Vec<u64>,
+        items: Vec<(u64, Option<Money>)>,
     ) -> Result<(), StoreError> {
         self.submit(move |desk| journal::advance(&desk.connection, run, &progress, &items)).await
     }
 
     /// Says what a run does from now on. What is held for it is settled by then.
     pub async fn finish_run(&self, run: RunId, state: RunState) -> Result<(), StoreError> {
-        self.submit(move |desk| journal::finish(&desk.connection, run, state.as_str())).await
+        self.submit(move |desk| journal::finish(&desk.connection, run, state)).await
     }
 
     /// Forgets a run.

@@ -31,7 +31,7 @@ fn batch_line(id: &str, more: &Value) -> String {
 #[test]
 fn a_line_of_the_batch_api_goes_by_its_custom_id() {
     let text = batch_line("a", &json!({"id": "x"})) + &batch_line("7", &json!({"custom_id": 7}));
-    let lines = echo("in.jsonl", text, &[]);
+    let lines = echo("in.jsonl", text, &["--output-format", "simple"]);
     assert_eq!(texts(&lines), ["a", "7"]);
     assert_eq!((&lines[0]["id"], &lines[1]["id"]), (&json!("a"), &json!("7")));
 }
@@ -65,7 +65,11 @@ fn a_custom_id_is_for_one_line() {
     let output = refused(&wired, &["batch", "a.jsonl", "b.jsonl", "-o", "out.jsonl"]);
     assert!(output.stderr.contains("b.jsonl:2: `custom_id` is that of a.jsonl:2 already"), "{output}");
     let wired = parrot();
-    let run = wired.llmops(["batch", "-", "-j", "1"]).stdin(lines(&["a", "b", "a"])).run().expect_status(3);
+    let run = wired
+        .llmops(["batch", "-", "-j", "1", "--output-format", "simple"])
+        .stdin(lines(&["a", "b", "a"]))
+        .run()
+        .expect_status(3);
     let found = by_index(&run.stdout);
     assert_eq!(found[2]["error"]["message"], "`custom_id` is that of an earlier line");
     assert_eq!(texts(&found[..2]), ["a", "b"]);

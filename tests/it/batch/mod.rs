@@ -3,21 +3,31 @@
 //! and an end in order whatever the reason for it.
 
 mod books;
+mod caps;
+mod disks;
 mod failures;
 mod input;
 mod input_forms;
 mod input_lines;
 mod jobs;
+mod kill_drill;
 mod kills;
+mod large;
+mod lists;
 mod options;
+mod orders;
 mod output;
 mod progress;
 mod quotes;
 mod refusals;
 mod reports;
+mod resume;
 mod schemas;
 mod signals;
+mod spool;
+mod stops;
 mod templates;
+mod torn;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -131,6 +131,12 @@ impl Upstream {
         self.shared.state.lock().unwrap().max_in_flight
     }
 
+    /// How many requests have come in, and how many of them are being answered just now.
+    pub fn load(&self) -> (usize, usize) {
+        let state = self.shared.state.lock().unwrap();
+        (state.received.len(), state.in_flight)
+    }
+
     /// Waits until `count` requests have come in; false after `timeout`.
     #[must_use]
     pub fn wait_for_requests(&self, count: usize, timeout: Duration) -> bool {

@@ -164,7 +164,10 @@ impl Batch<'_> {
     fn quote(self, pipeline: &Pipeline, store: &Path) -> Result<u8, CliError> {
         let plan = self.plan(pipeline, form(self.args, self.checked.batch_lines));
         let outset = match out_of(self.args).filter(|_| self.args.resume) {
-            Some(out) => Some(Outset::of(out, existing(self.args), &plan, Reader::as_it_is(store).as_ref())?),
+            Some(out) => {
+                let reader = Reader::as_it_is(store);
+                Some(Outset::of(out, existing(self.args), &plan, reader.as_ref(), pipeline.parts().records)?)
+            }
             None => None,
         };
         let (context, limited) = (&self.context, self.args.max_cost.is_some());
@@ -196,7 +199,9 @@ impl Batch<'_> {
         let plan = self.plan(&pipeline, form(args, batch_lines));
         let reader = pipeline.parts().store.as_ref().map(|store| Reader::open(store.path())).transpose()?;
         let outset = match out_of(args).filter(|out| is_file(out)) {
-            Some(out) => Some(Outset::of(out, existing(args), &plan, reader.as_ref())?),
+            Some(out) => {
+                Some(Outset::of(out, existing(args), &plan, reader.as_ref(), pipeline.parts().records)?)
+            }
             None => None,
         };
         if let Some(code) = self.ask(&pipeline, &runtime, outset.as_ref())? {

@@ -50,8 +50,13 @@ fn settings(args: &BatchArgs, context: &CallContext, default: Option<&str>) -> M
 /// The command line that goes on with a run.
 pub(super) fn resume_command(plan: &Plan, here: Option<&std::path::Path>) -> String {
     const REPLACED: [&str; 3] = ["--overwrite", "--resume", "--force"];
-    let args = plan.args.iter().skip(1).filter(|arg| !REPLACED.contains(&arg.as_str()));
-    let words = ["llmops".to_owned()].into_iter().chain(args.cloned()).chain(["--resume".to_owned()]);
+    let (options, files) = match plan.args.iter().position(|arg| arg == "--") {
+        Some(end) => plan.args.split_at(end),
+        None => (&plan.args[..], &[][..]),
+    };
+    let options = options.iter().skip(1).filter(|arg| !REPLACED.contains(&arg.as_str()));
+    let words = ["llmops".to_owned()].into_iter().chain(options.cloned()).chain(["--resume".to_owned()]);
+    let words = words.chain(files.iter().cloned());
     let quoted = |word: String| shlex::try_quote(&word).map_or_else(|_| word.clone(), Cow::into_owned);
     let command = words.map(quoted).collect::<Vec<_>>().join(" ");
     if here == Some(&*plan.folder) {
