@@ -59,7 +59,7 @@ fn every_form_of_line_is_a_request() {
             r#"{{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {{"model": "x", "messages": {messages}}}}}"#
         ),
     ] {
-        let lines = echo("in.jsonl", &line, &["-m", "gpt-5.4-nano"]);
+        let lines = echo("in.jsonl", &line, &["-m", "gpt-5.4-nano", "--output-format", "simple"]);
         assert_eq!(texts(&lines), ["hi"], "{line}");
     }
 }

@@ -194,7 +194,7 @@ fn what_costs_little_is_not_asked_about_nor_what_was_answered() {
 }
 
 #[test]
-fn what_has_no_price_or_no_limit_is_asked_about_as_that() {
+fn what_has_no_price_is_asked_about_as_that_and_without_a_limit_the_usual_one_counts() {
     let env = home();
     let lines =
         [json!({"prompt": "a", "model": "sim/dear"}), json!({"prompt": "b", "model": "openai/brand-new"})];
@@ -204,9 +204,9 @@ fn what_has_no_price_or_no_limit_is_asked_about_as_that() {
         let run = run.env("OPENAI_API_KEY", "x").env("OPENAI_BASE_URL", "http://127.0.0.1:9/v1");
         run.env("LLMOPS_BATCH__CONFIRM_ABOVE_USD", above).env("LLMOPS_RETRY__RETRIES", "0").on_terminal(80)
     };
-    let mut terminal = on_terminal(&["in.jsonl"], "1");
+    let mut terminal = on_terminal(&["in.jsonl"], "0.01");
     terminal.wait_for("note: what 1 of the requests cost is not known");
-    terminal.wait_for("2 requests to 2 models may cost $0.000014 or more, without limit. Go on? [y/N]");
+    terminal.wait_for("2 requests to 2 models may cost $0.000014 to $0.0");
     terminal.type_text("n");
     let _ = terminal.wait().expect_status(1);
     let unpriced = ["in.txt", "-m", "openai/brand-new", "--limit", "1"];
