@@ -16,8 +16,8 @@ use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
 use crate::domain::batch::{BatchRun, RunId, RunState};
 use crate::domain::money::Money;
-use crate::ops::batch::journal::Plan;
 use crate::ops::batch::out::OutLock;
+use crate::ops::batch::plan::Plan;
 
 /// A run, as it is listed.
 #[derive(Debug, Serialize)]

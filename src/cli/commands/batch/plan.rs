@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{BatchArgs, OutputFormat};
 use crate::ops::batch::form::Form;
 use crate::ops::batch::input::Checked;
-use crate::ops::batch::journal::{Plan, PlannedInput};
+use crate::ops::batch::plan::{Plan, PlannedInput};
 use crate::pipeline::CallContext;
 
 /// What these arguments ask for.
