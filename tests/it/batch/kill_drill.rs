@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::path::{Wired, nanos, price};
+use crate::path::{SOON, Wired, nanos, price};
 use crate::support::{Reply, Signal, TestEnv, Upstream};
 
 /// Items of a run.
@@ -74,18 +74,21 @@ fn args(variant: &Variant) -> Vec<String> {
     args.into_iter().chain(variant.ordered.then_some("--ordered")).map(str::to_owned).collect()
 }
 
-/// How long a run takes that nobody disturbs.
-fn undisturbed(variant: &Variant) -> Duration {
+/// How long a run takes that nobody disturbs, and how long of that it sends.
+fn undisturbed(variant: &Variant) -> (Duration, Duration) {
     let wired = start(variant);
     let began = Instant::now();
-    let _ = wired.llmops(args(variant)).run().expect_status(0);
-    began.elapsed()
+    let running = wired.llmops(args(variant)).spawn();
+    assert!(wired.upstream.wait_for_requests(1, SOON));
+    let sending = Instant::now();
+    let _ = running.wait().expect_status(0);
+    (began.elapsed(), sending.elapsed())
 }
 
 /// One run, killed again and again until it is done. `between` does what it likes to OUT after each kill.
 fn drill(
     variant: &Variant,
-    whole: Duration,
+    (whole, sending): (Duration, Duration),
     random: &mut Rng,
     toll: &mut Toll,
     between: fn(&TestEnv, &mut Rng),
@@ -93,8 +96,17 @@ fn drill(
     let wired = start(variant);
     let mut args = args(variant);
     loop {
+        let sent = wired.requests();
         let mut running = wired.llmops(&args).spawn();
-        sleep(whole.mul_f64(random.f64()));
+        // Some come while it starts; the others, which are more telling, while it sends.
+        if random.u8(..8) == 0 {
+            sleep(whole.mul_f64(random.f64()));
+        } else {
+            while wired.upstream.load().0 == sent && !running.has_ended() {
+                sleep(Duration::from_millis(1));
+            }
+            sleep(sending.mul_f64(random.f64()));
+        }
         if running.has_ended() {
             let _ = running.wait().expect_status(0);
             break;
@@ -212,9 +224,9 @@ fn killed_at_any_time_nothing_is_lost_or_bought_twice() {
     let wanted = std::env::var("LLMOPS_KILLS").map_or(50, |kills| kills.parse().unwrap());
     let mut random = Rng::with_seed(6);
     let mut toll = Toll::default();
-    let whole = undisturbed(&VARIANTS[0]);
+    let took = undisturbed(&VARIANTS[0]);
     for variant in VARIANTS.iter().cycle() {
-        drill(variant, whole, &mut random, &mut toll, |_, _| {});
+        drill(variant, took, &mut random, &mut toll, |_, _| {});
         if toll.kills >= wanted {
             break;
         }
@@ -248,9 +260,9 @@ fn whatever_becomes_of_out_the_store_makes_it_good() {
     let mut random = Rng::with_seed(60);
     let mut toll = Toll::default();
     let variants = ["simple", "openai"].map(|form| Variant { form, ordered: false, bodies: "full" });
-    let whole = undisturbed(&variants[0]);
+    let took = undisturbed(&variants[0]);
     for variant in variants.iter().cycle() {
-        drill(variant, whole, &mut random, &mut toll, meddle);
+        drill(variant, took, &mut random, &mut toll, meddle);
         if toll.kills >= 10 {
             break;
         }
