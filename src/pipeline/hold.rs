@@ -124,16 +124,22 @@ impl Run {
             };
             // The answer's tier is billed, which may not be the one that was asked for.
             let tier = request.body().get("service_tier").and_then(Value::as_str);
-            let others = [None, Some("priority").filter(|_| tier == Some("auto"))];
+            let others: &[Option<&str>] = match tier {
+                None => &[],
+                Some("auto") => &[None, Some("priority")],
+                Some(_) => &[None],
+            };
             at(tier)
-                .map(|asked| others.into_iter().filter_map(at).fold(asked, u128::max))
+                .map(|asked| others.iter().copied().filter_map(at).fold(asked, u128::max))
                 .map(Money::from_picos_up)
         };
-        let ask = match most(self.output_limit()) {
+        let (limit, longest) = (self.output_limit(), self.longest_output());
+        let limited = most(limit);
+        let ask = match limited {
             Some(most) => Ask::AtMost(most),
             None => Ask::Unpriced { allowed: self.context.allow_unpriced },
         };
-        Estimate { ask, most: most(self.longest_output()), counted }
+        Estimate { ask, most: if longest == limit { limited } else { most(longest) }, counted }
     }
 
     /// The request's own limit on output tokens, else the usual one, as far as the model goes.
