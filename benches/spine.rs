@@ -26,14 +26,20 @@ mod load;
 mod machine;
 #[path = "spine/measure.rs"]
 mod measure;
+#[path = "spine/memory.rs"]
+mod memory;
 #[path = "spine/options.rs"]
 mod options;
+#[path = "spine/peer.rs"]
+mod peer;
 #[path = "spine/report.rs"]
 mod report;
 #[path = "spine/room.rs"]
 mod room;
 #[path = "spine/startup.rs"]
 mod startup;
+#[path = "spine/subject.rs"]
+mod subject;
 #[path = "spine/upstream.rs"]
 mod upstream;
 
@@ -72,7 +78,8 @@ fn harness(args: &[&str]) -> Outcome<()> {
         return Ok(());
     };
     machine::print()?;
-    startup::run(&options)?;
-    chat::run(&options)?;
-    load::run(&options)
+    let parts = [startup::run, chat::run, load::run, memory::run];
+    let asked =
+        options::PARTS.iter().zip(parts).filter(|(name, _)| options.only.is_none_or(|only| only == **name));
+    asked.map(|(_, part)| part).try_for_each(|part| part(&options))
 }

@@ -12,7 +12,13 @@ cargo bench --bench spine -- [OPTIONS]
   --jobs N      requests in flight            [64]
   --runs N      runs of each subject          [5]
   --starts N    runs of each start-up figure  [30]
-  --chats N     runs of each single call      [200]";
+  --chats N     runs of each single call      [200]
+  --lines N     lines of the largest batch    [1000000]
+  --no-peer     without the script in Python
+  --only PART   one of startup, chat, load, memory";
+
+/// What there is to measure, in order.
+pub const PARTS: [&str; 4] = ["startup", "chat", "load", "memory"];
 
 /// How much to measure.
 pub struct Options {
@@ -26,15 +32,31 @@ pub struct Options {
     pub starts: u32,
     /// How often each single call runs.
     pub chats: u32,
+    /// How long the largest batch is.
+    pub lines: u32,
+    /// Whether the peer takes part.
+    pub peer: bool,
+    /// The one of [`PARTS`] that is asked for.
+    pub only: Option<&'static str>,
 }
 
 impl Options {
     /// Reads the arguments; `None` when only the usage was asked for.
     pub fn parse(args: &[&str]) -> Outcome<Option<Self>> {
         let mut options = if args.contains(&"--bench") {
-            Self { requests: 20_000, jobs: 64, runs: 5, starts: 30, chats: 200 }
+            Self {
+                requests: 20_000,
+                jobs: 64,
+                runs: 5,
+                starts: 30,
+                chats: 200,
+                lines: 1_000_000,
+                peer: true,
+                only: None,
+            }
         } else {
-            Self { requests: 200, jobs: 8, runs: 1, starts: 2, chats: 2 }
+            let (requests, jobs, lines) = (200, 8, 1_000);
+            Self { requests, jobs, runs: 1, starts: 2, chats: 2, lines, peer: false, only: None }
         };
         let mut words = args.iter().copied();
         while let Some(word) = words.next() {
@@ -46,6 +68,16 @@ impl Options {
                 "--runs" => &mut options.runs,
                 "--starts" => &mut options.starts,
                 "--chats" => &mut options.chats,
+                "--lines" => &mut options.lines,
+                "--no-peer" => {
+                    options.peer = false;
+                    continue;
+                }
+                "--only" => {
+                    let part = words.next().and_then(|word| PARTS.into_iter().find(|part| *part == word));
+                    options.only = Some(part.ok_or("--only needs one of startup, chat, load, memory")?);
+                    continue;
+                }
                 other => return Err(format!("unknown argument `{other}`\n\n{USAGE}").into()),
             };
             let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;

@@ -119,8 +119,13 @@ impl Run {
         };
         // The answer's tier is billed, which may not be the one that was asked for.
         let tier = request.body().get("service_tier").and_then(Value::as_str);
-        let others = [None, Some("priority").filter(|_| tier == Some("auto"))];
-        let ask = match most(tier).map(|asked| others.into_iter().filter_map(most).fold(asked, u128::max)) {
+        let others: &[Option<&str>] = match tier {
+            None => &[],
+            Some("auto") => &[None, Some("priority")],
+            Some(_) => &[None],
+        };
+        let dearest = |asked| others.iter().copied().filter_map(most).fold(asked, u128::max);
+        let ask = match most(tier).map(dearest) {
             Some(picos) => Ask::AtMost(Money::from_picos_up(picos)),
             None => Ask::Unpriced { allowed: self.context.allow_unpriced },
         };

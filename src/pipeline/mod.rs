@@ -277,7 +277,8 @@ impl Pipeline {
         };
         let (opened, opening) = oneshot::channel();
         let run = Run::new(Arc::clone(&self.parts), provider, plan, context);
-        self.tasks.spawn(run.drive(opened));
+        // In a box, since a task moves its future about.
+        self.tasks.spawn(Box::pin(run.drive(opened)));
         opening.await.map_err(|_| CallError::Lost)?.map_err(CallError::Failed)
     }
 

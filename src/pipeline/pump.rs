@@ -10,7 +10,7 @@ use crate::domain::event::{Delta, Event};
 use crate::domain::failure::{Failure, FailureKind};
 
 impl Run {
-    pub(super) async fn pump(mut self, live: Live, reader: mpsc::Sender<AnswerEvent>) {
+    pub(super) async fn pump(mut self: Box<Self>, live: Live, reader: mpsc::Sender<AnswerEvent>) {
         let ending = match self.play(live, &reader).await {
             Ending::Unfit(unfit) if self.holds_back() && unfit.violation.is_some() => {
                 match self.ask_again(*unfit, &reader).await {

@@ -20,7 +20,7 @@ pub(super) type KnownUsage = Option<(Usage, Known)>;
 
 impl Run {
     /// Puts the call on the books.
-    pub(super) async fn settle(mut self, ending: Ending) -> Outcome {
+    pub(super) async fn settle(mut self: Box<Self>, ending: Ending) -> Outcome {
         let failure = ending.failure().cloned();
         self.end_attempt(failure.clone());
         let status = if self.attempts.is_empty() { unsent(&ending) } else { status_of(&ending) };

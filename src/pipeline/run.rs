@@ -79,9 +79,9 @@ impl Run {
         provider: Arc<dyn Provider>,
         plan: Plan,
         context: CallContext,
-    ) -> Self {
+    ) -> Box<Self> {
         let started = parts.clock.now();
-        Self {
+        Box::new(Self {
             id: CallId::at(started),
             started,
             began: Instant::now(),
@@ -99,7 +99,7 @@ impl Run {
             provider,
             plan,
             context,
-        }
+        })
     }
 
     /// What is sent now.
@@ -112,8 +112,9 @@ impl Run {
         self.repair.as_mut().map_or(&mut self.plan.outgoing, |repair| &mut repair.outgoing)
     }
 
-    /// The whole life of a call.
-    pub(super) async fn drive(mut self, mut opened: Opened) {
+    /// The whole life of a call. It lies in one place throughout: the futures of its steps would each have a place for
+    /// all of it, and be copied with that.
+    pub(super) async fn drive(mut self: Box<Self>, mut opened: Opened) {
         let cancel = self.context.cancel.clone();
         let begun = tokio::select! {
             biased;

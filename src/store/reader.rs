@@ -84,7 +84,7 @@ impl Reader {
             .and_then(|connection| Ok((version(&connection, path, &patience)?, connection)));
         match found {
             Ok((VERSION_WITH_BUDGETS.., connection)) => {
-                patience.until_free(path, || standings::any(&connection)).map(Some)
+                patience.until_free(path, || standings::kinds(&connection)).map(|kinds| Some(kinds.general))
             }
             Ok(_) | Err(Missing(_) | Open { .. } | NotADatabase(_) | Foreign(_)) => Ok(None),
             Err(error) => Err(error),

@@ -83,11 +83,21 @@ pub(super) fn covering(
     Ok(found)
 }
 
-/// Whether there are any that calls may be under without being asked to.
-pub(super) fn any(connection: &Connection) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM budgets WHERE run IS NULL)")?
-        .query_row([], |row| row.get(0))
+/// Which kinds of budgets there are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kinds {
+    /// Those that any call may be under.
+    pub(super) general: bool,
+    /// Those of runs of batches.
+    pub(super) of_runs: bool,
+}
+
+/// Looks which kinds there are.
+pub(super) fn kinds(connection: &Connection) -> rusqlite::Result<Kinds> {
+    const QUERY: &str = "SELECT EXISTS (SELECT 1 FROM budgets WHERE run IS NULL),
+        EXISTS (SELECT 1 FROM budgets WHERE run IS NOT NULL)";
+    let kinds = |row: &Row<'_>| Ok(Kinds { general: row.get(0)?, of_runs: row.get(1)? });
+    connection.prepare_cached(QUERY)?.query_row([], kinds)
 }
 
 /// What has become of the money of some budgets, read when it is asked for and written back at the end.

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::timeout;
 
-use super::standings;
+use super::standings::{self, Kinds};
 use crate::domain::budget::BudgetId;
 
 /// How old the news may be that there are no budgets.
@@ -24,11 +24,11 @@ pub(super) struct BudgetsSeen {
 }
 
 impl BudgetsSeen {
-    pub(super) fn look(&self, connection: &Connection) -> rusqlite::Result<bool> {
-        let any = standings::any(connection)?;
-        self.any.store(any, Ordering::Relaxed);
+    pub(super) fn look(&self, connection: &Connection) -> rusqlite::Result<Kinds> {
+        let kinds = standings::kinds(connection)?;
+        self.any.store(kinds.general, Ordering::Relaxed);
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        Ok(any)
+        Ok(kinds)
     }
 
     /// Whether there were none just now.

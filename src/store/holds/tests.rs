@@ -15,7 +15,7 @@ use crate::domain::name::{ModelName, ProviderName, Target};
 use crate::domain::zone::Zone;
 use crate::store::lease::BEAT;
 use crate::store::open::connect;
-use crate::store::standings::any;
+use crate::store::standings::kinds;
 use crate::store::wait::Patience;
 use crate::store::{BudgetChange, BudgetEditor};
 
@@ -265,7 +265,7 @@ impl Bench {
     /// The store has what the model has.
     fn check(&self) {
         let store = &self.processes[0].0;
-        assert_eq!(any(store).unwrap(), self.model.limit.is_some());
+        assert_eq!(kinds(store).unwrap().general, self.model.limit.is_some());
         let sums =
             store.query_row("SELECT spent_nanos, unknown_nanos, held_nanos FROM budget_periods", [], |row| {
                 Ok(Sums { spent: row.get(0)?, unknown: row.get(1)?, held: row.get(2)? })

@@ -18,6 +18,7 @@ use super::intern::Interned;
 use super::journal::{self, RunStart};
 use super::lease::{self, Lease};
 use super::open::{connect, probe_writing};
+use super::standings::Kinds;
 use super::turns::{BudgetsSeen, Turn, Turns};
 use super::wait::Patience;
 use super::{calls, prune, spend};
@@ -57,6 +58,8 @@ struct Desk {
     interned: Interned,
     lease: Lease,
     budgets: Arc<BudgetsSeen>,
+    /// Which budgets there are, once a job of the transaction has looked.
+    kinds: Option<Kinds>,
     /// Calls that began before then are to go.
     forget: Option<DateTime<Utc>>,
 }
@@ -65,17 +68,26 @@ impl Desk {
     fn new(connection: Connection, settings: &StoreSettings) -> Self {
         let packer = Packer::new(settings);
         let (interned, lease, budgets) = (Interned::default(), Lease::default(), Arc::default());
-        Self { connection, packer, interned, lease, budgets, forget: None }
+        Self { connection, packer, interned, lease, budgets, kinds: None, forget: None }
+    }
+
+    /// Whether a call may be under a budget, of its run or of any. Nobody else can change that within a transaction, so
+    /// that its first job looks for all.
+    fn has_budgets(&mut self, run: Option<RunId>) -> rusqlite::Result<bool> {
+        let kinds = match self.kinds {
+            Some(kinds) => kinds,
+            None => *self.kinds.insert(self.budgets.look(&self.connection)?),
+        };
+        Ok(kinds.general || kinds.of_runs && run.is_some())
     }
 
     /// Gives back what is held for a call, and puts what it has come to on the budgets it is under.
     fn settle(&mut self, call: &CallSummary, settlement: &Settlement) -> rusqlite::Result<Vec<Warning>> {
         // What is held may be for a budget that is no more.
-        let none = !self.budgets.look(&self.connection)? && call.item.is_none();
-        if none && !self.lease.holds_for(call.id) {
+        let run = call.item.map(|item| item.run);
+        if !self.has_budgets(run)? && !self.lease.holds_for(call.id) {
             return Ok(Vec::new());
         }
-        let run = call.item.map(|item| item.run);
         let what = (call.id, call.started, &Account::of(call), run);
         holds::settle(&self.connection, &mut self.lease, what, settlement)
     }
@@ -84,6 +96,7 @@ impl Desk {
     fn undone(&mut self) {
         self.interned.forget();
         self.lease.forget();
+        self.kinds = None;
     }
 
     fn tidy(&self, calls: u32) -> rusqlite::Result<()> {
@@ -206,7 +219,7 @@ impl Writer {
     /// returns once that is committed.
     pub async fn reserve(&self, request: HoldRequest) -> Result<Reserved, StoreError> {
         self.submit(move |desk| {
-            let reserved = if desk.budgets.look(&desk.connection)? || request.item.is_some() {
+            let reserved = if desk.has_budgets(request.item.map(|item| item.run))? {
                 holds::reserve(&desk.connection, &mut desk.lease, &request)?
             } else {
                 Reserved::Free
@@ -221,7 +234,11 @@ impl Writer {
 
     /// Begins a run of a batch, or goes on with one.
     pub async fn start_run(&self, start: RunStart) -> Result<RunId, StoreError> {
-        self.submit(move |desk| journal::start(&desk.connection, &mut desk.interned, &start)).await
+        self.submit(move |desk| {
+            desk.kinds = None;
+            journal::start(&desk.connection, &mut desk.interned, &start)
+        })
+        .await
     }
 
     /// Puts what a killed run had in flight on the books, for as much as was set aside for it. Returns how many items.
@@ -242,12 +259,20 @@ impl Writer {
 
     /// Says what a run does from now on. What is held for it is settled by then.
     pub async fn finish_run(&self, run: RunId, state: RunState) -> Result<(), StoreError> {
-        self.submit(move |desk| journal::finish(&desk.connection, run, state)).await
+        self.submit(move |desk| {
+            desk.kinds = None;
+            journal::finish(&desk.connection, run, state)
+        })
+        .await
     }
 
     /// Forgets a run.
     pub async fn forget_run(&self, run: RunId) -> Result<(), StoreError> {
-        self.submit(move |desk| journal::forget(&desk.connection, run)).await
+        self.submit(move |desk| {
+            desk.kinds = None;
+            journal::forget(&desk.connection, run)
+        })
+        .await
     }
 
     /// Waits for one's turn to wait for a budget: of those in one process one asks at a time.
@@ -350,6 +375,7 @@ impl Owner {
             group.extend(queued.map(|job| (job.reply, Ok(()))));
             return Err(error);
         }
+        self.desk.kinds = None;
         // Not before: a long wait for the lock must not make the group small.
         let began = Instant::now();
         let mut next = Some(first);
