@@ -72,6 +72,8 @@ impl OutLock {
             let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
             let file = file.map_err(failed)?;
             match file.try_lock() {
+                // Whoever only looks whether it is taken is soon gone.
+                Err(TryLockError::WouldBlock) if file.try_lock_shared().is_ok() => continue,
                 Err(TryLockError::WouldBlock) => return Err(OutError::Busy(name.to_owned())),
                 // Some network file systems know no locks.
                 Err(TryLockError::Error(error)) if error.kind() != ErrorKind::Unsupported => {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::form::{Form, Seen};
 use super::out::{self, Kept, OutError, OutLock};
 use super::plan::Plan;
+use super::run::ends_run;
 use crate::domain::batch::BatchRun;
 use crate::domain::call::{CallSummary, ErrorKind};
 use crate::ops::output::{Output, Sink};
@@ -58,9 +59,8 @@ impl Resume {
         match seen.error {
             None => false,
             Some(ErrorKind::Unknown) => !self.no_resend,
-            // They ended the run, and whoever goes on with it has mended that.
-            Some(ErrorKind::Auth | ErrorKind::Quota) => true,
-            Some(_) => self.retry_failed || seen.retryable,
+            // Whoever goes on has mended what ended the run.
+            Some(kind) => self.retry_failed || seen.retryable || ends_run(kind),
         }
     }
 }

@@ -86,6 +86,8 @@ pub struct Ended {
     pub unwritten: u64,
     /// Items without a whole answer, those of earlier runs included.
     pub failed_in_all: u64,
+    /// Whether some of them are sent again if the run goes on.
+    pub may_pass: bool,
     /// What ended it early.
     pub error: Option<BatchError>,
 }
@@ -101,6 +103,8 @@ struct Run<'a> {
     unwritten: u64,
     /// Items of earlier runs that were on record, without a whole answer.
     failed_before: u64,
+    /// Whether an item has failed that is sent again if the run goes on.
+    may_pass: bool,
     /// Failures in a row that would not pass.
     fatal: u32,
     one_provider: bool,
@@ -168,7 +172,7 @@ pub async fn run(
     run.hear(books.finish(pipeline, run.state()).await);
     let failed_in_all = books.kept.failed + run.failed_before + run.tally.failed;
     let (error, summary) = (run.error.take(), run.tally.summary(began.elapsed()));
-    Ended { unwritten: run.unwritten, failed_in_all, error, summary }
+    Ended { unwritten: run.unwritten, failed_in_all, may_pass: run.may_pass, error, summary }
 }
 
 /// The end of something that may not be under way.
@@ -237,6 +241,11 @@ fn is_of_all(scope: &Scope, (user, tags): &Whose, own_model: bool) -> bool {
         && !(of_model && own_model)
 }
 
+/// Whether what is wrong with one item is wrong with all, until somebody mends it.
+pub(super) fn ends_run(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Auth | ErrorKind::Quota)
+}
+
 /// A context whose notices are heard before they are passed on.
 fn listening(context: CallContext, hearing: Hearing) -> CallContext {
     let notify = Arc::clone(&context.notify);
@@ -266,6 +275,7 @@ impl<'a> Run<'a> {
             order: Order::new(options.ordered, options.jobs),
             unwritten: 0,
             failed_before: 0,
+            may_pass: false,
             fatal: 0,
             one_provider: options.one_provider,
             hearing,
@@ -344,12 +354,13 @@ impl<'a> Run<'a> {
             self.fatal = 0;
             return;
         };
+        self.may_pass |= error.retryable || ends_run(error.kind);
         // What was not sent says nothing about what is to come.
         if error.retryable || item.attempts == 0 {
             return;
         }
         self.fatal += 1;
-        let of_all = matches!(error.kind, ErrorKind::Auth | ErrorKind::Quota) && self.one_provider;
+        let of_all = ends_run(error.kind) && self.one_provider;
         if of_all {
             self.fail(BatchError::Pointless(error.message.clone()));
         } else if self.fatal >= POINTLESS_AFTER {

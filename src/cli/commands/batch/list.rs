@@ -67,7 +67,7 @@ fn row(run: &BatchRun, here: Option<&std::path::Path>) -> Row {
         failed: run.progress.failed,
         cost_usd: run.progress.cost,
         started: run.started,
-        resume_command: resume.map(|plan| resume_command(plan, here)),
+        resume_command: resume.map(|plan| resume_command(plan, here, false)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a batch writes down of itself, so that going on with it can tell whether it is still the same.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -47,20 +48,22 @@ fn settings(args: &BatchArgs, context: &CallContext, default: Option<&str>) -> M
     said.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The command line that goes on with a run.
-pub(super) fn resume_command(plan: &Plan, here: Option<&std::path::Path>) -> String {
-    const REPLACED: [&str; 3] = ["--overwrite", "--resume", "--force"];
+/// The command line that goes on with a run, and sends again what would fail again by itself if `all` is to be.
+pub(super) fn resume_command(plan: &Plan, here: Option<&Path>, all: bool) -> String {
+    const REPLACED: [&str; 4] = ["--overwrite", "--resume", "--force", "--retry-failed"];
     let (options, files) = match plan.args.iter().position(|arg| arg == "--") {
         Some(end) => plan.args.split_at(end),
         None => (&plan.args[..], &[][..]),
     };
-    let options = options.iter().skip(1).filter(|arg| !REPLACED.contains(&arg.as_str()));
-    let words = ["llmops".to_owned()].into_iter().chain(options.cloned()).chain(["--resume".to_owned()]);
-    let words = words.chain(files.iter().cloned());
-    let quoted = |word: String| shlex::try_quote(&word).map_or_else(|_| word.clone(), Cow::into_owned);
+    let all = all || options.iter().any(|arg| arg == "--retry-failed");
+    let kept = options.iter().skip(1).filter(|arg| !REPLACED.contains(&arg.as_str()));
+    let more = ["--resume", "--retry-failed"].into_iter().take(if all { 2 } else { 1 });
+    let words = ["llmops"].into_iter().chain(kept.map(String::as_str)).chain(more);
+    let words = words.chain(files.iter().map(String::as_str));
+    let quoted = |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned);
     let command = words.map(quoted).collect::<Vec<_>>().join(" ");
     if here == Some(&*plan.folder) {
         return command;
     }
-    format!("cd {} && {command}", quoted(plan.folder.display().to_string()))
+    format!("cd {} && {command}", quoted(&plan.folder.display().to_string()))
 }

@@ -28,7 +28,7 @@ pub(super) fn report(
     signal: Option<u8>,
     file: Option<File>,
 ) -> Result<u8, CliError> {
-    let Ended { summary, unwritten, failed_in_all, error } = ended;
+    let Ended { summary, unwritten, failed_in_all, may_pass, error } = ended;
     let args = run.args;
     let closed =
         matches!(&error, Some(BatchError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe);
@@ -43,11 +43,9 @@ pub(super) fn report(
         let written = file.write_all(format::json(&summary).as_bytes());
         written.map_err(|reason| CliError::Write { path: path.clone(), reason })?;
     }
-    let goes_on =
-        out_of(args).is_some_and(is_file) && (failed_in_all > 0 || error.is_some() || signal.is_some());
-    if goes_on && !closed {
-        let here = std::env::current_dir().ok();
-        ui.note(&format!("to go on: {}", resume_command(run.plan, here.as_deref())));
+    let ended_early = error.is_some() || signal.is_some();
+    if out_of(args).is_some_and(is_file) && !closed && (ended_early || failed_in_all > 0) {
+        ui.note(&how_to_go_on(run, ended_early || may_pass));
     }
     match (error, signal) {
         (Some(BatchError::Output(reason)), _) => {
@@ -59,6 +57,16 @@ pub(super) fn report(
         (None, None) if failed_in_all > 0 => Ok(exit::SOME_FAILED),
         (None, None) => Ok(exit::DONE),
     }
+}
+
+/// The command that goes on with the run, or sends again what would fail again by itself.
+fn how_to_go_on(run: &Run<'_>, goes_on: bool) -> String {
+    let here = std::env::current_dir().ok();
+    let command = resume_command(run.plan, here.as_deref(), !goes_on);
+    let what = if goes_on { "to go on" } else { "to send again what failed" };
+    let once = run.plan.inputs.iter().any(|input| input.content.is_none());
+    let with = if once { ", with the same input" } else { "" };
+    format!("{what}{with}: {command}")
 }
 
 /// The summary for people.
