@@ -1,5 +1,6 @@
 //! `batch --list`: the runs that the store knows, how far they are, and how to go on with them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -42,11 +43,11 @@ pub(super) fn show(form: ListFormat, global: &GlobalArgs, ui: &Arc<Ui>) -> Resul
     let here = std::env::current_dir().ok();
     let runs = session.reader()?.batch_runs()?;
     let rows: Vec<Row> = runs.iter().map(|run| row(run, here.as_deref())).collect();
-    print(&format::list(form, &COLUMNS, &rows, || table(ui, &rows, &session)))?;
+    print(&format::list(form, &COLUMNS, &rows, || table(ui, &rows, here.as_deref(), &session)))?;
     Ok(exit::DONE)
 }
 
-fn row(run: &BatchRun, here: Option<&std::path::Path>) -> Row {
+fn row(run: &BatchRun, here: Option<&Path>) -> Row {
     let plan = Plan::deserialize(&run.plan).ok();
     let taken = run.out.as_deref().is_some_and(OutLock::is_taken);
     let status = match run.state {
@@ -71,7 +72,13 @@ fn row(run: &BatchRun, here: Option<&std::path::Path>) -> Row {
     }
 }
 
-fn table(ui: &Ui, rows: &[Row], session: &Session) -> String {
+/// A path as it is written in this folder.
+fn near(path: &str, here: Option<&Path>) -> String {
+    let within = here.and_then(|here| Path::new(path).strip_prefix(here).ok());
+    within.map_or_else(|| path.to_owned(), |within| within.display().to_string())
+}
+
+fn table(ui: &Ui, rows: &[Row], here: Option<&Path>, session: &Session) -> String {
     if rows.is_empty() {
         return "No runs: `llmops batch FILE -o OUT` makes one.\n".to_owned();
     }
@@ -89,7 +96,7 @@ fn table(ui: &Ui, rows: &[Row], session: &Session) -> String {
     let cells = |row: &Row| {
         vec![
             row.run_id.to_string(),
-            row.out.clone().unwrap_or_default(),
+            row.out.as_deref().map(|out| near(out, here)).unwrap_or_default(),
             local_time(row.started, zone),
             row.status.to_string(),
             thousands(row.done),
