@@ -164,7 +164,7 @@ pub(super) struct RequestArgs {
     /// The most output tokens
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_tokens: Option<u64>,
-    /// Any field of the request; a value that is not JSON is a string
+    /// Any field of the request; a string needs no quotes
     #[arg(long, value_name = "K=JSON", value_parser = key_value)]
     param: Vec<(String, String)>,
 }

@@ -198,12 +198,12 @@ pub(super) fn forget(connection: &Connection, run: RunId) -> rusqlite::Result<()
     connection.execute("DELETE FROM batch_runs WHERE id = ?1", [run.0]).map(drop)
 }
 
-/// Puts what a killed run had in flight on the books, for as much as was set aside for it. Returns how many items.
+/// Puts what a killed run had in flight on the books, for as much as was set aside for it.
 pub(super) fn book_lost(
     connection: &Connection,
     interned: &mut Interned,
     run: RunId,
-) -> rusqlite::Result<u64> {
+) -> rusqlite::Result<()> {
     const SPENT: &str = "UPDATE batch_runs SET cost_nanos = cost_nanos + ?2 WHERE id = ?1";
     let lost = lost_calls(connection, run)?;
     for call in &lost {
@@ -212,8 +212,7 @@ pub(super) fn book_lost(
         call.item.map_or(Ok(()), |item| strike(connection, item))?;
     }
     let cost: Money = lost.iter().filter_map(|call| call.cost.amount).sum();
-    connection.execute(SPENT, [run.0, cost.nanos()])?;
-    Ok(u64::try_from(lost.len()).unwrap_or(u64::MAX))
+    connection.execute(SPENT, [run.0, cost.nanos()]).map(drop)
 }
 
 fn lost_calls(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<CallSummary>> {

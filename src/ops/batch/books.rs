@@ -16,6 +16,7 @@ use super::outset::{Existing, Outset, OutsetError, Resume, seen_of};
 use super::plan::Plan;
 use super::report::ItemReport;
 use crate::domain::batch::{BatchRun, ItemRef, RunId, RunProgress, RunState};
+use crate::domain::call::Status;
 use crate::domain::event::Completion;
 use crate::domain::money::Money;
 use crate::ops::output::{Output, Sink};
@@ -31,8 +32,6 @@ pub struct Books {
     pub form: Form,
     /// What is in OUT already.
     pub kept: Kept,
-    /// Requests of a killed run that nobody knows the end of, booked just now.
-    pub lost: u64,
     /// OUT, if it is a file.
     pub path: Option<PathBuf>,
     journal: Option<Journal>,
@@ -40,6 +39,17 @@ pub struct Books {
     places: Option<RefCell<HashMap<u64, u64>>>,
     /// Kept until the run has ended.
     _lock: Option<OutLock>,
+}
+
+/// What is known of an item that has no line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// It is to be sent.
+    Unsent,
+    /// It is to be sent once more: nobody knows the end of the first time.
+    Lost,
+    /// It has ended.
+    Ended,
 }
 
 /// What the store knows of a run.
@@ -109,9 +119,8 @@ impl Books {
         let store = parts.store.as_ref().filter(|_| parts.records || cap.is_some());
         // What is not put on record has no part in the journal of what is.
         let previous = outset.previous.as_ref().filter(|_| parts.records);
-        let mut lost = 0;
         if let (Some(store), Some(previous)) = (store, previous) {
-            lost = store.book_lost(previous.id).await?;
+            store.book_lost(previous.id).await?;
         }
         if let (Some(store), Some(reader)) = (store, &reader) {
             book_others(store, reader, &outset.path).await?;
@@ -140,7 +149,7 @@ impl Books {
         let resumed = matches!(outset.existing, Existing::Resume(_));
         let places = (plan.ordered && resumed && plan.form.tells_items()).then(RefCell::default);
         let Outset { path, form, kept, lock, .. } = outset;
-        Ok(Self { out, form, kept, lost, path: Some(path), journal, places, _lock: Some(lock) })
+        Ok(Self { out, form, kept, path: Some(path), journal, places, _lock: Some(lock) })
     }
 
     /// Begins a run whose lines go where nothing can be taken back.
@@ -165,7 +174,7 @@ impl Books {
             sink.put(&header).map_err(failed)?;
         }
         let (out, kept) = (Output::to(sink), Kept::default());
-        Ok(Self { out, form: plan.form, kept, lost: 0, path: None, journal, places: None, _lock: None })
+        Ok(Self { out, form: plan.form, kept, path: None, journal, places: None, _lock: None })
     }
 
     /// An item was read. Returns whether it has its line already.
@@ -209,24 +218,29 @@ impl Books {
         self.journal.as_ref().map(|journal| ItemRef { run: journal.run, index })
     }
 
-    /// What is on record of an item that has no line, unless it is to be sent again, or its answer was not kept.
+    /// What is known of an item that has no line: its end as it is on record, unless it is sent again, or its answer
+    /// was not kept.
     ///
     /// # Errors
     /// What keeps the store from being read.
-    pub fn recorded(&self, report: ItemReport) -> Result<Result<ItemReport, ItemReport>, StoreError> {
-        let known = |journal: &&Journal| report.index < journal.recorded;
-        let Some(journal) = self.journal.as_ref().filter(known) else { return Ok(Err(report)) };
+    pub fn known(&self, report: ItemReport) -> Result<(ItemReport, Known), StoreError> {
+        let begun = |journal: &&Journal| report.index < journal.recorded;
+        let Some(journal) = self.journal.as_ref().filter(begun) else { return Ok((report, Known::Unsent)) };
         let item = ItemRef { run: journal.run, index: report.index };
         let found = journal.reader.as_ref().map(|reader| reader.recorded(item)).transpose()?.flatten();
-        let Some(found) = found else { return Ok(Err(report)) };
+        let Some(found) = found else { return Ok((report, Known::Unsent)) };
         let again = seen_of(&found.call).is_none_or(|seen| journal.resume.again(&seen));
+        if again && found.call.status == Status::Unknown {
+            return Ok((report, Known::Lost));
+        }
         let answer: Option<Value> =
             found.response.as_deref().and_then(|response| serde_json::from_slice(response).ok());
         if again || (found.call.error.is_none() && answer.is_none()) {
-            return Ok(Err(report));
+            return Ok((report, Known::Unsent));
         }
         let usage = found.call.usage;
-        Ok(Ok(report.with_call(found.call, answer.map(|body| Completion::from_body(body, usage)))))
+        let report = report.with_call(found.call, answer.map(|body| Completion::from_body(body, usage)));
+        Ok((report, Known::Ended))
     }
 
     /// Writes down what is safely in OUT by now.

@@ -11,7 +11,6 @@ use serde::Deserialize;
 use super::form::{Form, Seen};
 use super::out::{self, Kept, OutError, OutLock};
 use super::plan::Plan;
-use super::run::ends_run;
 use crate::domain::batch::BatchRun;
 use crate::domain::call::{CallSummary, ErrorKind};
 use crate::ops::output::{Output, Sink};
@@ -51,6 +50,11 @@ pub enum OutsetError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Whether what is wrong with one item is wrong with all, until somebody mends it.
+pub(super) fn ends_run(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Auth | ErrorKind::Quota)
 }
 
 impl Resume {

@@ -11,16 +11,16 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::books::Books;
+use super::books::{Books, Known};
 use super::input::{Feed, InputError, Line};
 use super::item::Item;
 use super::order::Order;
-use super::outset::OutsetError;
+use super::outset::{OutsetError, ends_run};
 use super::report::ItemReport;
 use super::tally::{Heard, Summary, Tally};
 use crate::domain::batch::RunState;
 use crate::domain::budget::Scope;
-use crate::domain::call::ErrorKind;
+use crate::domain::call::{CallFailure, ErrorKind};
 use crate::ops::output::Mark;
 use crate::pipeline::{CallContext, CallError, Notice, Outcome, Pipeline, RefusedCall};
 use crate::policy::budget::Obstacle;
@@ -166,6 +166,10 @@ pub async fn run(
             writes.push(write(books, item, mark, run.context.cancel.clone()));
         }
     }
+    if matches!(run.error, Some(BatchError::Store(_) | BatchError::Journal(_))) {
+        // A store that could not be written was waited for long enough.
+        pipeline.hurry();
+    }
     if let Some(advancing) = advancing {
         run.hear(advancing.await);
     }
@@ -241,11 +245,6 @@ fn is_of_all(scope: &Scope, (user, tags): &Whose, own_model: bool) -> bool {
         && !(of_model && own_model)
 }
 
-/// Whether what is wrong with one item is wrong with all, until somebody mends it.
-pub(super) fn ends_run(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Auth | ErrorKind::Quota)
-}
-
 /// A context whose notices are heard before they are passed on.
 fn listening(context: CallContext, hearing: Hearing) -> CallContext {
     let notify = Arc::clone(&context.notify);
@@ -265,13 +264,11 @@ impl<'a> Run<'a> {
     ) -> Self {
         let hearing = Hearing::default();
         let context = CallContext { unsent: options.stop.clone(), ..context };
-        let mut tally = Tally::of(options.total);
-        tally.unknown = books.lost;
         Self {
             context: listening(context, Arc::clone(&hearing)),
             books,
             on_change,
-            tally,
+            tally: Tally::of(options.total),
             order: Order::new(options.ordered, options.jobs),
             unwritten: 0,
             failed_before: 0,
@@ -306,11 +303,17 @@ impl<'a> Run<'a> {
                 return None;
             }
         };
-        let report = match self.books.recorded(report) {
-            Ok(Err(report)) => report,
-            Ok(Ok(answered)) => {
+        let report = match self.books.known(report) {
+            Ok((report, Known::Unsent)) => report,
+            Ok((report, Known::Lost)) => {
+                self.tally.unknown += 1;
+                report
+            }
+            Ok((answered, Known::Ended)) => {
                 self.tally.kept += 1;
                 self.failed_before += u64::from(answered.error.is_some());
+                let is_unknown = |error: &CallFailure| error.kind == ErrorKind::Unknown;
+                self.tally.unknown += u64::from(answered.error.as_ref().is_some_and(is_unknown));
                 // What others have cost is counted already.
                 let cost = answered.cost_usd.filter(|_| self.books.waits_for(index)).unwrap_or_default();
                 let mark = Mark { index, whole: answered.error.is_none(), cost };

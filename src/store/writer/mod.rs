@@ -241,8 +241,8 @@ impl Writer {
         .await
     }
 
-    /// Puts what a killed run had in flight on the books, for as much as was set aside for it. Returns how many items.
-    pub async fn book_lost(&self, run: RunId) -> Result<u64, StoreError> {
+    /// Puts what a killed run had in flight on the books, for as much as was set aside for it.
+    pub async fn book_lost(&self, run: RunId) -> Result<(), StoreError> {
         self.submit(move |desk| journal::book_lost(&desk.connection, &mut desk.interned, run)).await
     }
 

@@ -27,7 +27,7 @@ fn a_spreadsheet_gets_the_texts() {
     let _ = wired.llmops(["chat", "-s", "Be, brief", "one,\ntwo"]).run().expect_status(0);
     let csv = export(&wired.env, &["--format", "csv"]);
     assert!(csv.starts_with("call_id,time,command,"), "{csv}");
-    assert!(csv.contains(",bodies,first_token_ms,finish_reason,error,prompt,answer\n"), "{csv}");
+    assert!(csv.contains(",bodies,run_id,item,first_token_ms,finish_reason,error,prompt,answer\n"), "{csv}");
     assert!(csv.ends_with(",stop,,\"one,\ntwo\",\"my key is \"\"sk-proj-***\"\"\"\n"), "{csv}");
     let failed = Wired::always(Reply::error(400, "bad"));
     let _ = failed.llmops(["chat", "hi"]).run().expect_status(1);

@@ -72,6 +72,8 @@ fn a_call_in_a_list_has_these_fields() {
         "cost_status",
         "latency_ms",
         "bodies",
+        "run_id",
+        "item",
     ];
     assert_eq!(keys, expected);
     assert_eq!(
@@ -94,9 +96,9 @@ fn a_call_as_csv_has_a_field_for_each_column() {
         (row["call_id"].as_str().unwrap(), row["time"].as_str().unwrap(), &row["latency_ms"]);
     let header = "call_id,time,command,model,provider,user,tags,status,attempts,usage.input_tokens,\
         usage.cached_input_tokens,usage.cache_write_tokens,usage.output_tokens,usage.reasoning_tokens,\
-        cost_usd,cost_status,latency_ms,bodies";
+        cost_usd,cost_status,latency_ms,bodies,run_id,item";
     let fields = format!(
-        "{id},{time},chat,gpt-5.4-nano,openai,\"u,1\",{{}},ok,1,120,64,0,8,0,0.00002248,exact,{latency},full"
+        "{id},{time},chat,gpt-5.4-nano,openai,\"u,1\",{{}},ok,1,120,64,0,8,0,0.00002248,exact,{latency},full,,"
     );
     assert_eq!(csv, format!("{header}\n{fields}\n"));
 }

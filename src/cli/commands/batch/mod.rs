@@ -59,61 +59,65 @@ pub(in crate::cli) struct BatchArgs {
     /// Write the answers here instead of to stdout
     #[arg(short, long, value_name = "OUT", help_heading = OUTPUT)]
     pub(in crate::cli) out: Option<PathBuf>,
-    /// Go on with the run that wrote OUT: send what has no answer yet, and what failed and may succeed now
+    /// Go on with the run that wrote OUT
     #[arg(long, requires = "out", help_heading = RESUMING)]
     pub(in crate::cli) resume: bool,
     /// Replace OUT if it exists
     #[arg(long, requires = "out", conflicts_with = "resume", help_heading = OUTPUT)]
     pub(in crate::cli) overwrite: bool,
     /// Send everything again that failed, whatever the reason
-    #[arg(long, requires = "resume", help_heading = RESUMING)]
+    #[arg(long, requires = "resume", hide_short_help = true, help_heading = RESUMING)]
     pub(in crate::cli) retry_failed: bool,
-    /// Leave alone what was in flight when the run was killed: it may have been answered, and billed
-    #[arg(long, requires = "resume", help_heading = RESUMING)]
+    /// Do not send again what was in flight at a kill
+    #[arg(long, requires = "resume", hide_short_help = true, help_heading = RESUMING)]
     pub(in crate::cli) no_resend: bool,
     /// Go on although the input or the settings are others
-    #[arg(long, requires = "resume", help_heading = RESUMING)]
+    #[arg(long, requires = "resume", hide_short_help = true, help_heading = RESUMING)]
     pub(in crate::cli) force: bool,
-    /// List the runs, how far they are, and how to go on with them
-    #[arg(long, exclusive = false, conflicts_with_all = ["files", "out"], help_heading = RESUMING)]
+    /// List the runs, and how to go on with them
+    #[arg(long, conflicts_with_all = ["files", "out"], help_heading = RESUMING)]
     pub(in crate::cli) list: bool,
     /// Calls at once
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(in crate::cli) jobs: u32,
-    /// Stop before the run, all resumes together, spends more than so many dollars
+    /// Never spend more, all resumes together
     #[arg(long, value_name = "USD", value_parser = cap)]
     pub(in crate::cli) max_cost: Option<Money>,
     /// Answer the first N items only
     #[arg(long, value_name = "N")]
     pub(in crate::cli) limit: Option<u64>,
     /// How to read the files, whatever their names
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", hide_short_help = true)]
     pub(in crate::cli) input_format: Option<InputFormat>,
-    /// How to write the answers: `openai` if the input is of OpenAI's Batch API, else `simple`
-    #[arg(long, value_name = "FORMAT", help_heading = OUTPUT)]
+    /// The answers' form: simple, openai, text, csv
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = OUTPUT)]
     pub(in crate::cli) output_format: Option<OutputFormat>,
     /// Write the answers in the order of the input
     #[arg(long, help_heading = OUTPUT)]
     pub(in crate::cli) ordered: bool,
     /// Write the summary here as JSON
-    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = OUTPUT)]
     pub(in crate::cli) summary: Option<PathBuf>,
     /// How to print a --list, or what a --dry-run finds
-    #[arg(long, value_name = "FORMAT", default_value = "table", requires = "printed", help_heading = OUTPUT)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        requires = "printed",
+        hide_short_help = true,
+        help_heading = OUTPUT
+    )]
     pub(in crate::cli) format: ListFormat,
     #[command(flatten)]
     pub(in crate::cli) call: CallArgs,
 }
 
+/// How answers are written. Without docs of their own, the values take a line of the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum OutputFormat {
-    /// A JSON object a line, with everything about the item
     Simple,
-    /// The output lines of OpenAI's Batch API
     Openai,
-    /// The text of each answer
     Text,
-    /// A table with a header
     Csv,
 }
 
