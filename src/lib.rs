@@ -29,8 +29,11 @@
 //! `config/prices.yaml`; a list of prices in another format: a reader in `config/prices/import`. What a call
 //! costs is `policy::price`'s to say, what was spent is `store::spend`'s: rollups that every record keeps up to
 //! date. What may be spent is `policy::budget`'s; `pipeline`'s hold step asks before every attempt, and
-//! `store::holds` keeps what is held in the store, where it counts for every process. A new setting: its default in `config/default.yaml`, its type in `config::sections`, and what it
-//! becomes, as plain data, in `domain::settings`; `build.rs` turns both YAML files into JSON.
+//! `store::holds` keeps what is held in the store, where it counts for every process. What a batch has sent, has on
+//! record and has in OUT is `store::journal`'s; `ops::batch::books` makes of that and of OUT what is left to do. A new
+//! form of input: `ops/batch/input`; one of output: `ops::batch::form`. A new setting: its default in
+//! `config/default.yaml`, its type in `config::sections`, and what it becomes, as plain data, in `domain::settings`;
+//! `build.rs` turns both YAML files into JSON.
 
 pub mod cli;
 pub mod config;

@@ -202,6 +202,7 @@ impl fmt::Display for Obstacle {
         }
         match resets {
             Some(resets) => write!(f, "; it resets on {}", local(*resets, budget)),
+            None if budget.scope.run.is_some() => Ok(()),
             None => write!(f, "; it does not reset"),
         }
     }

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::output::Output;
 use super::terminal::Terminal;
 
-/// No run of the binary takes longer, or it is killed and the test fails.
+/// No run of the binary takes longer unless that is said, or it is killed and the test fails.
 pub(super) const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// A run of the binary that has not begun yet.
@@ -24,6 +24,7 @@ pub struct Run {
     command: Command,
     stdin: Input,
     unread: bool,
+    limit: Duration,
     root: PathBuf,
 }
 
@@ -35,7 +36,14 @@ enum Input {
 
 impl Run {
     pub(super) fn new(command: Command, root: PathBuf) -> Self {
-        Self { command, stdin: Input::Nothing, unread: false, root }
+        Self { command, stdin: Input::Nothing, unread: false, limit: WATCHDOG, root }
+    }
+
+    /// May take half an hour.
+    #[must_use]
+    pub fn of_great_length(mut self) -> Self {
+        self.limit = Duration::from_secs(30 * 60);
+        self
     }
 
     /// One more environment variable.
@@ -142,7 +150,7 @@ impl Run {
             (Capture::of(stdout), None)
         };
         Running {
-            watchdog: Some(Watchdog::over(Pid::from_child(&child))),
+            watchdog: Some(Watchdog::over(Pid::from_child(&child), self.limit)),
             stdout,
             unread,
             stderr: Capture::of(child.stderr.take().unwrap()),
@@ -236,7 +244,7 @@ impl Running {
             args: std::mem::take(&mut self.args),
             root: std::mem::take(&mut self.root),
         };
-        assert!(!barked, "killed after {WATCHDOG:?}:\n{output}");
+        assert!(!barked, "it took too long, and was killed:\n{output}");
         output
     }
 }
@@ -262,11 +270,11 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    pub(super) fn over(pid: Pid) -> Self {
+    pub(super) fn over(pid: Pid, limit: Duration) -> Self {
         let (done, waiting) = mpsc::channel();
         let thread = thread::spawn(move || {
             // A sender that is dropped means the run is over, too.
-            let late = waiting.recv_timeout(WATCHDOG) == Err(RecvTimeoutError::Timeout);
+            let late = waiting.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
             late && kill_process(pid, Signal::KILL).is_ok()
         });
         Self { done, thread }

@@ -54,7 +54,7 @@ impl Terminal {
         let child = command.spawn().expect("setsid (util-linux) starts");
         let args = prepared.get_args().map(|arg| arg.to_string_lossy().into_owned());
         Self {
-            watchdog: Some(Watchdog::over(Pid::from_child(&child))),
+            watchdog: Some(Watchdog::over(Pid::from_child(&child), WATCHDOG)),
             child,
             screen: Capture::of(File::from(pty.master.try_clone().unwrap())),
             keyboard: File::from(pty.master),
