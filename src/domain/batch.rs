@@ -53,6 +53,8 @@ pub struct RunProgress {
     pub failed: u64,
     /// What those of a known cost have cost.
     pub cost: Money,
+    /// Items whose cost is not known.
+    pub unpriced: u64,
     /// How long OUT is, in bytes.
     pub out_bytes: u64,
 }
@@ -74,6 +76,8 @@ pub struct BatchRun {
     pub total: Option<u64>,
     /// What it has come to.
     pub progress: RunProgress,
+    /// The most that it may spend, if that is limited.
+    pub cap: Option<Money>,
     /// Items that were sent and have no record: under way, or lost with a run that was killed.
     pub in_flight: u64,
 }

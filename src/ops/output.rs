@@ -27,8 +27,8 @@ pub struct Mark {
     pub index: u64,
     /// Whether that has a whole answer.
     pub whole: bool,
-    /// What was spent on it in this run.
-    pub cost: Money,
+    /// What it has cost, as far as that is not counted yet; nothing if nobody knows.
+    pub cost: Option<Money>,
 }
 
 /// What is safely on its disk since the last time that was asked.

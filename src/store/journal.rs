@@ -10,14 +10,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use chrono::DateTime;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::bodies::Packer;
 use super::calls::{Body, insert_summary, summary_of, unpackable, with_tags};
 use super::columns::{FromJson, Word, count};
 use super::error::StoreError;
-use super::holds::HoldRequest;
+use super::holds::{self, HoldRequest};
 use super::intern::Interned;
+use super::lease::{LEASE, Lease};
 use super::reader::Reader;
 use super::{calls, spend};
 use crate::domain::batch::{BatchRun, ItemRef, RunId, RunProgress, RunState};
@@ -33,7 +34,7 @@ use crate::policy::budget::Ask;
 pub struct RunStart {
     /// What it is, with the progress that it begins with.
     pub run: BatchRun,
-    /// The most that it may spend, what it has spent before included.
+    /// The most that it may spend, what it has spent before included; nothing leaves that as it was.
     pub cap: Option<Money>,
 }
 
@@ -93,29 +94,32 @@ pub(super) fn strike(connection: &Connection, item: ItemRef) -> rusqlite::Result
     Ok(())
 }
 
-/// Begins a run, in the place of others that had the same OUT, or goes on with one. What one has spent that goes on is
-/// known here already.
+/// Begins a run, in the place of others that had the same OUT, or goes on with one, of which nobody else has OUT any
+/// more. What one has spent that goes on is known here already. What dead processes had in flight is booked.
 pub(super) fn start(
     connection: &Connection,
     interned: &mut Interned,
+    lease: &mut Lease,
     start: &RunStart,
 ) -> rusqlite::Result<RunId> {
     const OTHERS: &str = "SELECT id FROM batch_runs WHERE out = ?1 AND id IS NOT ?2";
-    const INSERT: &str = "INSERT INTO batch_runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-        ON CONFLICT DO UPDATE SET plan = ?4, state = ?5, total = ?6, done = ?7, failed = ?8, out_bytes = ?10";
+    const INSERT: &str = "INSERT INTO batch_runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+        ON CONFLICT DO UPDATE SET plan = ?4, state = ?5, total = ?6, done = ?7, failed = ?8, out_bytes = ?11,
+            owner = ?12";
     let BatchRun { id, out, progress, .. } = &start.run;
-    let known = (id.0 != 0).then_some(id.0);
+    let known = (id.0 != 0).then_some(*id);
     let out = out.as_ref().map(|out| out.as_os_str().as_bytes());
-    let mut others = connection.prepare(OTHERS)?;
-    let others = others.query_map(params![out, known], |row| row.get(0).map(RunId))?;
-    for other in others.collect::<rusqlite::Result<Vec<RunId>>>()? {
+    lease.enter(connection, Some(Origin::Batch))?;
+    known.map_or(Ok(()), |known| book_lost(connection, interned, known))?;
+    for other in runs(connection, OTHERS, params![out, known.map(|known| known.0)])? {
         book_lost(connection, interned, other)?;
-        forget(connection, other)?;
+        forget(connection, lease, other)?;
     }
+    book_dead(connection, interned, lease)?;
     connection.execute(
         INSERT,
         params![
-            known,
+            known.map(|known| known.0),
             start.run.started.timestamp_micros(),
             out,
             start.run.plan.to_string(),
@@ -124,35 +128,57 @@ pub(super) fn start(
             count(progress.done),
             count(progress.failed),
             progress.cost.nanos(),
+            count(progress.unpriced),
             count(progress.out_bytes),
+            lease.owner(),
         ],
     )?;
-    let id = RunId(known.unwrap_or_else(|| connection.last_insert_rowid()));
+    let id = known.unwrap_or_else(|| RunId(connection.last_insert_rowid()));
+    lease.begin(id);
     cap(connection, id, start)?;
     Ok(id)
 }
 
+fn runs(connection: &Connection, query: &str, params: impl Params) -> rusqlite::Result<Vec<RunId>> {
+    connection.prepare(query)?.query_map(params, |row| row.get(0).map(RunId))?.collect()
+}
+
+/// Puts on the books what runs had in flight whose processes have died: whoever goes on with them may be long in
+/// coming. Those that nobody can go on with are forgotten.
+fn book_dead(connection: &Connection, interned: &mut Interned, lease: &mut Lease) -> rusqlite::Result<()> {
+    const DEAD: &str = "SELECT id FROM batch_runs r WHERE state = 'running'
+        AND NOT EXISTS (SELECT 1 FROM owners WHERE id = r.owner AND heartbeat BETWEEN ?1 AND ?2)";
+    let now = lease.now();
+    for dead in runs(connection, DEAD, [now - LEASE, now])? {
+        book_lost(connection, interned, dead)?;
+    }
+    let passing = format!("{DEAD} AND out IS NULL");
+    runs(connection, &passing, [now - LEASE, now])?
+        .into_iter()
+        .try_for_each(|dead| forget(connection, lease, dead))
+}
+
 /// Makes the run's budget anew, with what it has spent so far: by its calls, or by what it knows itself where those
-/// were deleted, or never recorded. What is held for requests of which nobody knows whether they are billed stays
-/// held; those of a process that died are calls by now.
+/// were deleted, or never recorded. Unless another limit is set, the one that there was holds. What is held for
+/// requests of which nobody knows whether they are billed stays held; those of a process that died are calls by now.
 fn cap(connection: &Connection, run: RunId, start: &RunStart) -> rusqlite::Result<()> {
     const SPENT: &str =
         "SELECT max(cost_nanos, (SELECT ifnull(sum(cost_nanos), 0) FROM calls WHERE run = ?1))
         FROM batch_runs WHERE id = ?1";
-    const UNKNOWN: &str = "SELECT unknown_nanos
+    const BEFORE: &str = "SELECT limit_nanos, unknown_nanos
             - (SELECT ifnull(sum(nanos), 0) FROM holds WHERE holds.budget = id AND owner IS NULL)
         FROM budgets JOIN budget_periods p ON p.budget = id WHERE run = ?1";
     const BUDGET: &str = "INSERT INTO budgets
         (period, provider, model, user, tag_key, tag_value, zone, limit_nanos, run)
         VALUES ('total', '', '', '', '', '', 'UTC', ?1, ?2) RETURNING id";
     const SPEND: &str = "INSERT INTO budget_periods VALUES (?1, 0, ?2, ?3, 0, 0, NULL, 0)";
-    let unknown: Option<i64> = connection.query_row(UNKNOWN, [run.0], |row| row.get(0)).optional()?;
-    let unknown = unknown.unwrap_or_default().max(0);
+    let before = connection.query_row(BEFORE, [run.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let (limit, unknown): (Option<i64>, i64) =
+        before.map_or((None, 0), |(limit, unknown): (i64, i64)| (Some(limit), unknown.max(0)));
     connection.execute("DELETE FROM budgets WHERE run = ?1", [run.0])?;
-    let Some(cap) = start.cap else { return Ok(()) };
+    let Some(cap) = start.cap.map(Money::nanos).or(limit) else { return Ok(()) };
     let spent: i64 = connection.query_row(SPENT, [run.0], |row| row.get(0))?;
-    let spent = spent.max(start.run.progress.cost.nanos());
-    let budget: i64 = connection.query_row(BUDGET, [cap.nanos(), run.0], |row| row.get(0))?;
+    let budget: i64 = connection.query_row(BUDGET, [cap, run.0], |row| row.get(0))?;
     connection.execute(SPEND, [budget, spent + unknown, unknown])?;
     Ok(())
 }
@@ -168,7 +194,7 @@ pub(super) fn advance(
     const COST: &str = "SELECT ifnull(cost_nanos, 0) FROM batch_items JOIN calls ON seq = record
         WHERE batch_items.run = ?1 AND batch_items.item = ?2";
     const ADVANCE: &str = "UPDATE batch_runs SET done = ?2, failed = ?3, cost_nanos = cost_nanos + ?4,
-            out_bytes = ?5
+            unpriced = ?5, out_bytes = ?6
         WHERE id = ?1";
     let mut spent = Money::ZERO;
     for (index, cost) in items {
@@ -179,23 +205,43 @@ pub(super) fn advance(
         };
         strike(connection, ItemRef { run, index: *index })?;
     }
-    let RunProgress { done, failed, out_bytes, .. } = *progress;
-    let values = params![run.0, count(done), count(failed), spent.nanos(), count(out_bytes)];
+    let RunProgress { done, failed, unpriced, out_bytes, .. } = *progress;
+    let values = params![run.0, count(done), count(failed), spent.nanos(), count(unpriced), count(out_bytes)];
     connection.prepare_cached(ADVANCE)?.execute(values).map(drop)
 }
 
-/// Says what a run does from now on. One that may go on keeps its budget, for what is held there.
-pub(super) fn finish(connection: &Connection, run: RunId, state: RunState) -> rusqlite::Result<()> {
+/// Says what a run does from now on. Its budget stays, for what is held there, and for who goes on with it.
+pub(super) fn finish(
+    connection: &Connection,
+    lease: &mut Lease,
+    run: RunId,
+    state: RunState,
+) -> rusqlite::Result<()> {
     connection.execute("UPDATE batch_runs SET state = ?2 WHERE id = ?1", params![run.0, state.as_str()])?;
-    if state == RunState::Done {
-        connection.execute("DELETE FROM budgets WHERE run = ?1", [run.0])?;
-    }
-    Ok(())
+    end_lease(connection, lease, run)
 }
 
 /// Forgets a run.
-pub(super) fn forget(connection: &Connection, run: RunId) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM batch_runs WHERE id = ?1", [run.0]).map(drop)
+pub(super) fn forget(connection: &Connection, lease: &mut Lease, run: RunId) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM batch_runs WHERE id = ?1", [run.0])?;
+    end_lease(connection, lease, run)
+}
+
+fn end_lease(connection: &Connection, lease: &mut Lease, run: RunId) -> rusqlite::Result<()> {
+    lease.finish(run);
+    if lease.is_live() { Ok(()) } else { holds::leave(connection, lease) }
+}
+
+/// Takes a call off the books that was taken for lost: its process was not dead. Nothing if it was not.
+pub(super) fn unbook(connection: &Connection, interned: &mut Interned, id: CallId) -> rusqlite::Result<()> {
+    let lost = format!("SELECT {} FROM calls WHERE id = ?1 AND status = 'unknown'", calls::COLUMNS);
+    let row = |row: &Row<'_>| with_tags(connection, row);
+    let Some(lost) = connection.query_row(&lost, [id.0.as_bytes()], row).optional()? else { return Ok(()) };
+    spend::take_back(connection, interned, &lost.call)?;
+    connection.execute("DELETE FROM calls WHERE seq = ?1", [lost.seq])?;
+    let (run, cost) = (lost.call.item.map(|item| item.run.0), lost.call.cost.amount.unwrap_or_default());
+    let spent = "UPDATE batch_runs SET cost_nanos = cost_nanos - ?2 WHERE id = ?1";
+    connection.execute(spent, params![run, cost.nanos()]).map(drop)
 }
 
 /// Puts what a killed run had in flight on the books, for as much as was set aside for it.
@@ -262,7 +308,7 @@ const RUNS: &str = "SELECT id, started_us, out, plan, state, total,
             WHERE batch_items.run = r.id AND status <> 'ok'),
         r.cost_nanos + (SELECT ifnull(sum(calls.cost_nanos), 0) FROM batch_items JOIN calls ON seq = record
             WHERE batch_items.run = r.id),
-        out_bytes, (SELECT count(*) FROM batch_items WHERE run = r.id AND record IS NULL)
+        unpriced, out_bytes, (SELECT limit_nanos FROM budgets WHERE run = r.id), (SELECT count(*) FROM batch_items WHERE run = r.id AND record IS NULL)
     FROM batch_runs r";
 
 fn run_of_row(row: &Row<'_>) -> rusqlite::Result<BatchRun> {
@@ -279,9 +325,11 @@ fn run_of_row(row: &Row<'_>) -> rusqlite::Result<BatchRun> {
             done: row.get(6)?,
             failed: row.get(7)?,
             cost: Money::from_nanos(row.get(8)?),
-            out_bytes: row.get(9)?,
+            unpriced: row.get(9)?,
+            out_bytes: row.get(10)?,
         },
-        in_flight: row.get(10)?,
+        cap: row.get::<_, Option<i64>>(11)?.map(Money::from_nanos),
+        in_flight: row.get(12)?,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Leases: a process that holds money says every two seconds that it lives. One of which nothing was heard for ten is
+//! Leases: a process that holds money, or goes on with a batch, says every two seconds that it lives. One of which nothing was heard for ten is
 //! dead, and so is what it held.
 //!
 //! A lease is measured on the clock that counts from the system's start and never jumps, whatever happens to the
@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, params};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::domain::batch::RunId;
 use crate::domain::call::{CallId, Origin};
 
 /// Milliseconds from one heartbeat to the next.
@@ -25,8 +26,10 @@ pub(super) struct Lease {
     command: Option<&'static str>,
     /// When it was last renewed, if that is certain.
     renewed: Option<i64>,
-    /// The calls that money is held for.
+    /// The calls that money is held for, …
     calls: HashSet<CallId>,
+    /// … and the runs of batches that go on.
+    runs: HashSet<RunId>,
     uptime: fn() -> i64,
 }
 
@@ -34,7 +37,7 @@ impl Default for Lease {
     fn default() -> Self {
         // Numbers of processes come again, and what is random may not be of two that start at once.
         let id = i64::from(std::process::id()) << 31 | i64::from(fastrand::u32(..1 << 31));
-        Self { id, command: None, renewed: None, calls: HashSet::new(), uptime }
+        Self { id, command: None, renewed: None, calls: HashSet::new(), runs: HashSet::new(), uptime }
     }
 }
 
@@ -52,7 +55,7 @@ impl Lease {
 
     /// Whether there is anything to lose.
     pub(super) fn is_live(&self) -> bool {
-        !self.calls.is_empty()
+        !self.calls.is_empty() || !self.runs.is_empty()
     }
 
     /// Forgets what a transaction that was undone may have written.
@@ -83,6 +86,17 @@ impl Lease {
     pub(super) fn end(&mut self) {
         (self.command, self.renewed) = (None, None);
         self.calls.clear();
+        self.runs.clear();
+    }
+
+    /// A run of a batch goes on.
+    pub(super) fn begin(&mut self, run: RunId) {
+        self.runs.insert(run);
+    }
+
+    /// It has ended.
+    pub(super) fn finish(&mut self, run: RunId) {
+        self.runs.remove(&run);
     }
 
     /// Money is held for a call.

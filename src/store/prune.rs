@@ -76,8 +76,10 @@ pub(super) fn delete_oldest(
     before: DateTime<Utc>,
     limit: u32,
 ) -> rusqlite::Result<usize> {
-    const DELETE: &str =
-        "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE id < ?1 ORDER BY id LIMIT ?2)";
+    // Not those whose answers still wait for their lines.
+    const DELETE: &str = "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE id < ?1
+        AND NOT EXISTS (SELECT 1 FROM batch_items b WHERE b.run = calls.run AND b.item = calls.item)
+        ORDER BY id LIMIT ?2)";
     connection.prepare_cached(DELETE)?.execute((first_id(before), limit))
 }
 
@@ -136,10 +138,12 @@ impl Pruner {
         Ok((u64::try_from(deleted).unwrap_or(0), (deleted > 0).then_some([0; 16])))
     }
 
-    /// Deletes runs of batches that began before then and have no calls any more.
+    /// Deletes runs of batches that began before then, do not go on, and have no calls any more.
     fn delete_runs(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
         const DELETE: &str = "DELETE FROM batch_runs WHERE started_us < ?1
-            AND NOT EXISTS (SELECT 1 FROM calls WHERE run = batch_runs.id)";
+            AND NOT EXISTS (SELECT 1 FROM calls WHERE run = batch_runs.id)
+            AND NOT EXISTS (SELECT 1 FROM batch_items WHERE run = batch_runs.id)
+            AND NOT EXISTS (SELECT 1 FROM owners WHERE owners.id = batch_runs.owner)";
         let delete = || self.connection.execute(DELETE, [before.timestamp_micros()]);
         self.patience.until_free(&self.path, delete).map(drop)
     }

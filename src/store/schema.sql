@@ -191,10 +191,12 @@ CREATE TABLE batch_runs (
     plan       TEXT    NOT NULL,         -- JSON
     state      TEXT    NOT NULL,         -- running, stopped, done
     total      INTEGER,
-    done       INTEGER NOT NULL,         -- these four are of what is safely in OUT
+    done       INTEGER NOT NULL,         -- these five are of what is safely in OUT
     failed     INTEGER NOT NULL,
     cost_nanos INTEGER NOT NULL,
-    out_bytes  INTEGER NOT NULL
+    unpriced   INTEGER NOT NULL,         -- items whose cost is not known
+    out_bytes  INTEGER NOT NULL,
+    owner      INTEGER NOT NULL          -- the process that goes on with it, or did; one not among the owners is dead
 ) STRICT;
 
 -- Items that were sent and are not yet known to be in OUT: in flight until they have a record.

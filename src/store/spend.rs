@@ -36,6 +36,24 @@ pub(super) fn add(
     interned: &mut Interned,
     call: &CallSummary,
 ) -> rusqlite::Result<()> {
+    book(connection, interned, call, 1)
+}
+
+/// Takes a call out of both rollups again.
+pub(super) fn take_back(
+    connection: &Connection,
+    interned: &mut Interned,
+    call: &CallSummary,
+) -> rusqlite::Result<()> {
+    book(connection, interned, call, -1)
+}
+
+fn book(
+    connection: &Connection,
+    interned: &mut Interned,
+    call: &CallSummary,
+    times: i64,
+) -> rusqlite::Result<()> {
     const UPDATE: &str = "calls = calls + excluded.calls,
         input_tokens = input_tokens + excluded.input_tokens,
         cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
@@ -43,24 +61,24 @@ pub(super) fn add(
         cost_nanos = cost_nanos + excluded.cost_nanos,
         unpriced_calls = unpriced_calls + excluded.unpriced_calls";
     const SPEND: &str =
-        "INSERT INTO spend VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET ";
+        "INSERT INTO spend VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET ";
     const LEDGER: &str =
-        "INSERT INTO ledger VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET ";
+        "INSERT INTO ledger VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET ";
     let quarter = quarter(call.started);
     let usage = call.usage.unwrap_or_default();
-    let input = count(usage.input_tokens);
-    let cached = count(usage.cached_input_tokens);
-    let output = count(usage.output_tokens);
-    let cost = call.cost.amount.unwrap_or_default().nanos();
-    let unpriced = i64::from(call.cost.amount.is_none());
+    let input = times * count(usage.input_tokens);
+    let cached = times * count(usage.cached_input_tokens);
+    let output = times * count(usage.output_tokens);
+    let cost = times * call.cost.amount.unwrap_or_default().nanos();
+    let unpriced = times * i64::from(call.cost.amount.is_none());
     let (provider, model) = (call.target.provider.as_str(), call.target.model.as_str());
     connection
         .prepare_cached(&[SPEND, UPDATE].concat())?
-        .execute(params![quarter, provider, model, input, cached, output, cost, unpriced])?;
+        .execute(params![quarter, provider, model, times, input, cached, output, cost, unpriced])?;
     let account = interned.account(connection, &Account::of(call))?;
     connection
         .prepare_cached(&[LEDGER, UPDATE].concat())?
-        .execute(params![quarter, account, input, cached, output, cost, unpriced])?;
+        .execute(params![quarter, account, times, input, cached, output, cost, unpriced])?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::DateTime;
 use serde_json::Value;
@@ -79,6 +79,7 @@ fn new_run(plan: &Plan) -> BatchRun {
         state: RunState::Running,
         total: None,
         progress: RunProgress::default(),
+        cap: None,
         in_flight: 0,
     }
 }
@@ -119,19 +120,13 @@ impl Books {
         let store = parts.store.as_ref().filter(|_| parts.records || cap.is_some());
         // What is not put on record has no part in the journal of what is.
         let previous = outset.previous.as_ref().filter(|_| parts.records);
-        if let (Some(store), Some(previous)) = (store, previous) {
-            store.book_lost(previous.id).await?;
-        }
-        if let (Some(store), Some(reader)) = (store, &reader) {
-            book_others(store, reader, &outset.path).await?;
-        }
         let resume = match outset.existing {
             Existing::Resume(resume) => resume,
             Existing::Refuse | Existing::Overwrite => Resume::default(),
         };
-        let (out, out_bytes) = outset.open()?;
         let Kept { done, failed, cost, .. } = outset.kept;
-        let progress = RunProgress { done, failed, cost, out_bytes };
+        let unpriced = previous.map_or(0, |run| run.progress.unpriced);
+        let progress = RunProgress { done, failed, cost, unpriced, out_bytes: outset.kept_bytes() };
         let mut journal = None;
         if let Some(store) = store {
             let run = BatchRun {
@@ -143,8 +138,12 @@ impl Books {
                 ..new_run(plan)
             };
             let started = Journal::begin(store, RunStart { run, cap }, reader).await?;
-            journal = Some(Journal { resume, passing: !parts.records, ..started });
+            // What is on record was asked for with other settings, or of another input.
+            let recorded = if outset.changed { 0 } else { started.recorded };
+            journal = Some(Journal { resume, recorded, passing: !parts.records, ..started });
         }
+        // Not before: a run that cannot begin leaves OUT as it was.
+        let out = outset.open()?;
         // What is sent again stands at the end until then.
         let resumed = matches!(outset.existing, Existing::Resume(_));
         let places = (plan.ordered && resumed && plan.form.tells_items()).then(RefCell::default);
@@ -165,7 +164,7 @@ impl Books {
         let parts = pipeline.parts();
         let failed = |reason| OutError::Io { path: "stdout".into(), reason };
         let mut journal = None;
-        if let (Some(store), Some(_)) = (&parts.store, cap) {
+        if let Some(store) = parts.store.as_ref().filter(|_| parts.records || cap.is_some()) {
             let run = BatchRun { started: parts.clock.now(), total, ..new_run(plan) };
             let started = Journal::begin(store, RunStart { run, cap }, None).await?;
             journal = Some(Journal { passing: true, ..started });
@@ -195,6 +194,13 @@ impl Books {
     /// Whether the journal still waits for an item's line, and with it for what it has cost.
     pub fn waits_for(&self, index: u64) -> bool {
         self.journal.as_ref().is_some_and(|journal| journal.waiting.contains(&index))
+    }
+
+    /// Whether a line may be written before those of items that are still to come. Lines that do not tell which items
+    /// they are of could not be put in order later: what comes after a gap waits in the store.
+    pub fn may_leave_gaps(&self) -> bool {
+        let waits = self.journal.as_ref().is_some_and(|journal| !journal.passing);
+        self.form.tells_items() || !waits
     }
 
     /// Whether the store is told which lines are safe.
@@ -260,9 +266,10 @@ impl Books {
         progress.out_bytes = progress.out_bytes.max(safe.bytes);
         for mark in &safe.marks {
             *(if mark.whole { &mut progress.done } else { &mut progress.failed }) += 1;
+            progress.unpriced += u64::from(mark.cost.is_none());
         }
         journal.progress.set(progress);
-        items.extend(safe.marks.iter().map(|mark| (mark.index, Some(mark.cost))));
+        items.extend(safe.marks.iter().map(|mark| (mark.index, Some(mark.cost.unwrap_or_default()))));
         Ok(store.advance_run(journal.run, progress, items).await?)
     }
 
@@ -278,15 +285,4 @@ impl Books {
         }
         Ok(store.finish_run(journal.run, state).await?)
     }
-}
-
-/// Puts on the books what other runs had in flight that were killed: whoever goes on with them may be long in coming.
-async fn book_others(store: &Writer, reader: &Reader, out: &Path) -> Result<(), StoreError> {
-    for run in reader.batch_runs()? {
-        let is_other = run.in_flight > 0 && run.out.as_deref().is_some_and(|path| path != out);
-        if is_other && !run.out.as_deref().is_some_and(OutLock::is_taken) {
-            store.book_lost(run.id).await?;
-        }
-    }
-    Ok(())
 }

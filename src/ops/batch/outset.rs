@@ -13,6 +13,7 @@ use super::out::{self, Kept, OutError, OutLock};
 use super::plan::Plan;
 use crate::domain::batch::BatchRun;
 use crate::domain::call::{CallSummary, ErrorKind};
+use crate::domain::money::Money;
 use crate::ops::output::{Output, Sink};
 use crate::store::{Reader, StoreError};
 
@@ -79,6 +80,8 @@ pub struct Outset {
     pub(super) existing: Existing,
     /// What stays of it.
     pub kept: Kept,
+    /// Whether the input or the settings are not those of the run that wrote it.
+    pub(super) changed: bool,
     /// The run that wrote it, if the store knows that.
     pub(super) previous: Option<BatchRun>,
     pub(super) lock: OutLock,
@@ -100,7 +103,7 @@ impl Outset {
         let path = out::settled(&name).map_err(|reason| OutError::Io { path: name.clone(), reason })?;
         let lock = OutLock::take(&path, &name)?;
         let (form, kept) = (plan.form, Kept::default());
-        let mut outset = Self { path, name, form, existing, kept, previous: None, lock };
+        let mut outset = Self { path, name, form, existing, kept, changed: false, previous: None, lock };
         match existing {
             Existing::Refuse if outset.path.exists() => return Err(OutError::Exists(outset.name).into()),
             Existing::Refuse | Existing::Overwrite => {}
@@ -117,22 +120,19 @@ impl Outset {
         records: bool,
     ) -> Result<(), OutsetError> {
         self.previous = store.map(|store| store.batch_run(&self.path)).transpose()?.flatten();
-        let length = self.path.metadata().map_or(0, |file| file.len());
+        let length = self.length();
         let planned = self.previous.as_ref().map(|run| Plan::deserialize(&run.plan));
         if let Some(Ok(before)) = planned {
             let changes = plan.changes(&before);
-            match (changes.is_empty(), length) {
-                (true, _) => {}
-                // There is nothing of it to go on with.
-                (false, 0) => self.previous = None,
-                // Lines of two forms in one file would be of no use to anybody.
-                _ if resume.force && plan.form == before.form => {}
-                _ => return Err(OutsetError::Changed(self.name.clone(), changes)),
+            self.changed = !changes.is_empty();
+            // Lines of two forms in one file would be of no use to anybody.
+            if self.changed && (!resume.force || plan.form != before.form) {
+                return Err(OutsetError::Changed(self.name.clone(), changes));
             }
         }
         if self.form.tells_items() {
             if length > 0 {
-                self.kept = out::survey(&self.path, self.form, |seen| resume.again(seen))?;
+                self.kept = out::survey(&self.name, self.form, |seen| resume.again(seen))?;
             }
             return Ok(());
         }
@@ -152,8 +152,29 @@ impl Outset {
         !self.kept.keys.contains(&self.form.key(index, id))
     }
 
-    /// Makes OUT ready to be written on: what does not stay of it goes. Returns how long it is, too.
-    pub(super) fn open(&self) -> Result<(Output, u64), OutError> {
+    /// Whether there is nothing to go on with.
+    pub fn is_new(&self) -> bool {
+        self.previous.is_none() && self.kept.keys.is_empty()
+    }
+
+    /// The most that the run may spend, as was said when it began.
+    pub fn cap(&self) -> Option<Money> {
+        self.previous.as_ref().and_then(|run| run.cap)
+    }
+
+    /// How long OUT is, in bytes, with what stays of it, where its lines do not tell that.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        let bytes = self.previous.as_ref().map_or(0, |run| run.progress.out_bytes);
+        // One that somebody has emptied is written anew.
+        if self.length() >= bytes { bytes } else { 0 }
+    }
+
+    fn length(&self) -> u64 {
+        self.path.metadata().map_or(0, |file| file.len())
+    }
+
+    /// Makes OUT ready to be written on: what does not stay of it goes.
+    pub(super) fn open(&self) -> Result<Output, OutError> {
         let failed = |reason| OutError::Io { path: self.path.clone(), reason };
         let mut options = std::fs::OpenOptions::new();
         options.append(true).create(true);
@@ -177,12 +198,7 @@ impl Outset {
         if let Some(header) = self.form.header().filter(|_| length == 0) {
             sink.put(&header).map_err(failed)?;
         }
-        Ok((Output::to(sink), length))
-    }
-
-    fn length(&self) -> Result<u64, OutError> {
-        let failed = |reason| OutError::Io { path: self.path.clone(), reason };
-        Ok(self.path.metadata().map_err(failed)?.len())
+        Ok(Output::to(sink))
     }
 
     fn clear(&self, resume: Resume) -> Result<(), OutError> {
@@ -191,11 +207,8 @@ impl Outset {
             _ if self.form.tells_items() => {
                 out::clear(&self.path, self.form, &self.kept, |seen| resume.again(seen))
             }
-            // One that somebody has emptied is written anew.
-            Some(run) if self.length()? >= run.progress.out_bytes => {
-                out::cut(&self.path, run.progress.out_bytes)
-            }
-            _ => Ok(()),
+            Some(_) => out::cut(&self.path, self.kept_bytes()),
+            None => Ok(()),
         }
     }
 }

@@ -21,6 +21,7 @@ use super::tally::{Heard, Summary, Tally};
 use crate::domain::batch::RunState;
 use crate::domain::budget::Scope;
 use crate::domain::call::{CallFailure, ErrorKind};
+use crate::domain::money::Money;
 use crate::ops::output::Mark;
 use crate::pipeline::{CallContext, CallError, Notice, Outcome, Pipeline, RefusedCall};
 use crate::policy::budget::Obstacle;
@@ -160,7 +161,7 @@ pub async fn run(
                 advancing.get_or_insert_with(|| Box::pin(books.advance(pipeline)));
             }
         }
-        let left = !more && calls.is_empty();
+        let left = !more && calls.is_empty() && books.may_leave_gaps();
         for (item, mark) in run.order.ready(left) {
             run.unwritten += u64::from(mark.whole);
             writes.push(write(books, item, mark, run.context.cancel.clone()));
@@ -315,7 +316,7 @@ impl<'a> Run<'a> {
                 let is_unknown = |error: &CallFailure| error.kind == ErrorKind::Unknown;
                 self.tally.unknown += u64::from(answered.error.as_ref().is_some_and(is_unknown));
                 // What others have cost is counted already.
-                let cost = answered.cost_usd.filter(|_| self.books.waits_for(index)).unwrap_or_default();
+                let cost = if self.books.waits_for(index) { answered.cost_usd } else { Some(Money::ZERO) };
                 let mark = Mark { index, whole: answered.error.is_none(), cost };
                 self.order.put(index, Some((answered, mark)));
                 return None;
@@ -345,8 +346,7 @@ impl<'a> Run<'a> {
         self.hear(ended);
         self.tell(true);
         item.map(|item| {
-            let cost = item.cost_usd.unwrap_or_default();
-            let mark = Mark { index: item.index, whole: item.error.is_none(), cost };
+            let mark = Mark { index: item.index, whole: item.error.is_none(), cost: item.cost_usd };
             (item, mark)
         })
     }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::bodies::Packer;
@@ -25,7 +25,7 @@ use super::{calls, prune, spend};
 use crate::domain::account::Account;
 use crate::domain::batch::{RunId, RunProgress, RunState};
 use crate::domain::budget::BudgetId;
-use crate::domain::call::{Call, CallSummary};
+use crate::domain::call::{Call, CallSummary, Kept};
 use crate::domain::money::Money;
 use crate::domain::settings::{Bodies, StoreSettings, Synchronous};
 use crate::policy::budget::{Settlement, Warning};
@@ -79,6 +79,18 @@ impl Desk {
             None => *self.kinds.insert(self.budgets.look(&self.connection)?),
         };
         Ok(kinds.general || kinds.of_runs && run.is_some())
+    }
+
+    /// Puts a call on record, in the place of its record as lost if this process was taken for dead.
+    fn insert(&mut self, call: &Call) -> rusqlite::Result<(i64, Kept)> {
+        let (packer, interned) = (&mut self.packer, &mut self.interned);
+        match calls::insert(&self.connection, packer, interned, call) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                journal::unbook(&self.connection, interned, call.summary.id)?;
+                calls::insert(&self.connection, packer, interned, call)
+            }
+            inserted => inserted,
+        }
     }
 
     /// Gives back what is held for a call, and puts what it has come to on the budgets it is under.
@@ -178,7 +190,7 @@ impl Writer {
     /// Records a call and settles what was held for it; returns once that is committed.
     pub async fn record(&self, call: Call, settlement: Settlement) -> Result<Vec<Warning>, StoreError> {
         let recorded = self.submit(move |desk| {
-            let recorded = calls::insert(&desk.connection, &mut desk.packer, &mut desk.interned, &call)?;
+            let recorded = desk.insert(&call)?;
             journal::end(&desk.connection, &mut desk.packer, &call, recorded)?;
             spend::add(&desk.connection, &mut desk.interned, &call.summary)?;
             let warnings = desk.settle(&call.summary, &settlement)?;
@@ -236,14 +248,9 @@ impl Writer {
     pub async fn start_run(&self, start: RunStart) -> Result<RunId, StoreError> {
         self.submit(move |desk| {
             desk.kinds = None;
-            journal::start(&desk.connection, &mut desk.interned, &start)
+            journal::start(&desk.connection, &mut desk.interned, &mut desk.lease, &start)
         })
         .await
-    }
-
-    /// Puts what a killed run had in flight on the books, for as much as was set aside for it.
-    pub async fn book_lost(&self, run: RunId) -> Result<(), StoreError> {
-        self.submit(move |desk| journal::book_lost(&desk.connection, &mut desk.interned, run)).await
     }
 
     /// Writes down how far a run is, now that the lines of these items are safely in OUT. What an item has cost is
@@ -261,7 +268,7 @@ impl Writer {
     pub async fn finish_run(&self, run: RunId, state: RunState) -> Result<(), StoreError> {
         self.submit(move |desk| {
             desk.kinds = None;
-            journal::finish(&desk.connection, run, state)
+            journal::finish(&desk.connection, &mut desk.lease, run, state)
         })
         .await
     }
@@ -270,7 +277,7 @@ impl Writer {
     pub async fn forget_run(&self, run: RunId) -> Result<(), StoreError> {
         self.submit(move |desk| {
             desk.kinds = None;
-            journal::forget(&desk.connection, run)
+            journal::forget(&desk.connection, &mut desk.lease, run)
         })
         .await
     }

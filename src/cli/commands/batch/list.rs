@@ -15,7 +15,7 @@ use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
-use crate::domain::batch::{BatchRun, RunId, RunState};
+use crate::domain::batch::{BatchRun, RunId, RunProgress, RunState};
 use crate::domain::money::Money;
 use crate::ops::batch::out::OutLock;
 use crate::ops::batch::plan::Plan;
@@ -30,13 +30,25 @@ struct Row {
     total: Option<u64>,
     done: u64,
     failed: u64,
-    cost_usd: Money,
+    cost_usd: Option<Money>,
+    unpriced: u64,
     started: DateTime<Utc>,
     resume_command: Option<String>,
 }
 
-const COLUMNS: [&str; 10] =
-    ["run_id", "out", "inputs", "status", "total", "done", "failed", "cost_usd", "started", "resume_command"];
+const COLUMNS: [&str; 11] = [
+    "run_id",
+    "out",
+    "inputs",
+    "status",
+    "total",
+    "done",
+    "failed",
+    "cost_usd",
+    "unpriced",
+    "started",
+    "resume_command",
+];
 
 pub(super) fn show(form: ListFormat, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let session = Session::new(global)?;
@@ -56,6 +68,8 @@ fn row(run: &BatchRun, here: Option<&Path>) -> Row {
         _ if taken => RunState::Running,
         state => state,
     };
+    let RunProgress { done, failed, cost, unpriced, .. } = run.progress;
+    let known = unpriced == 0 || cost > Money::ZERO || unpriced < done + failed;
     let whole = status == RunState::Done && run.progress.failed == 0;
     let resume = plan.as_ref().filter(|_| !whole && status != RunState::Running);
     Row {
@@ -66,7 +80,8 @@ fn row(run: &BatchRun, here: Option<&Path>) -> Row {
         total: run.total,
         done: run.progress.done,
         failed: run.progress.failed,
-        cost_usd: run.progress.cost,
+        cost_usd: known.then_some(run.progress.cost),
+        unpriced: run.progress.unpriced,
         started: run.started,
         resume_command: resume.map(|plan| resume_command(plan, here, false)),
     }
@@ -102,7 +117,11 @@ fn table(ui: &Ui, rows: &[Row], here: Option<&Path>, session: &Session) -> Strin
             thousands(row.done),
             thousands(row.failed),
             row.total.map_or_else(|| "?".to_owned(), thousands),
-            dollars(Some(row.cost_usd)),
+            format!(
+                "{}{}",
+                dollars(row.cost_usd),
+                if row.unpriced > 0 && row.cost_usd.is_some() { "+?" } else { "" }
+            ),
         ]
     };
     let table = table::render(ui, &columns, &rows.iter().map(cells).collect::<Vec<_>>());

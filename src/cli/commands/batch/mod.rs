@@ -6,6 +6,7 @@ mod list;
 mod plan;
 mod summary;
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use self::summary::{open_summary, report};
 use super::quote::{self, Shown};
 use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT, RESUMING};
 use crate::cli::error::CliError;
+use crate::cli::human::dollars;
 use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::cli::signals::{heeding, unless_stopped};
@@ -202,11 +204,14 @@ impl Batch<'_> {
         };
         let plan = self.plan(&pipeline, form(args, batch_lines));
         let reader = pipeline.parts().store.as_ref().map(|store| Reader::open(store.path())).transpose()?;
-        let outset = match out_of(args).filter(|out| is_file(out)) {
-            Some(out) => {
-                Some(Outset::of(out, existing(args), &plan, reader.as_ref(), pipeline.parts().records)?)
+        let looked = self.look(&pipeline, plan.clone(), reader);
+        let (outset, reader) = match runtime.block_on(unless_stopped(looked))? {
+            Ok(looked) => looked?,
+            Err(code) => {
+                // Not waited for: OUT may be long.
+                runtime.shutdown_background();
+                return Ok(code);
             }
-            None => None,
         };
         if let Some(code) = self.ask(&pipeline, &runtime, outset.as_ref())? {
             return Ok(code);
@@ -214,9 +219,42 @@ impl Batch<'_> {
         let summary = args.summary.as_deref().map(open_summary).transpose()?;
         let run = Run { args, ui, plan: &plan, total: self.checked.total, one_provider };
         let (ended, signal) = runtime.block_on(run.send(pipeline, self.context, lines, outset, reader))?;
+        let ended = match (ended, signal) {
+            (Err(_), Some(code)) => return Ok(code),
+            (ended, _) => ended?,
+        };
         // Not waited for: the reading of a terminal may still hang.
         runtime.shutdown_background();
         report(ui, &run, self.global, ended, signal, summary)
+    }
+
+    /// Looks through OUT, on another thread, since it may be long.
+    async fn look(
+        &self,
+        pipeline: &Pipeline,
+        plan: Plan,
+        reader: Option<Reader>,
+    ) -> Result<(Option<Outset>, Option<Reader>), CliError> {
+        let Some(out) = out_of(self.args).filter(|out| is_file(out)).map(Path::to_owned) else {
+            return Ok((None, reader));
+        };
+        let (existing, records) = (existing(self.args), pipeline.parts().records);
+        let look = move || (Outset::of(&out, existing, &plan, reader.as_ref(), records), reader);
+        let looked = tokio::task::spawn_blocking(look).await;
+        let failed =
+            |_| CliError::System { what: "cannot look through OUT", reason: io::ErrorKind::Other.into() };
+        let (outset, reader) = looked.map_err(failed)?;
+        let outset = outset?;
+        if self.args.resume && outset.is_new() {
+            self.ui.note("note: there is nothing to go on with: this is a new run");
+        }
+        if let Some(cap) = outset.cap().filter(|_| self.args.max_cost.is_none()) {
+            self.ui.note(&format!(
+                "note: the run spends at most {}, as was said when it began: --max-cost changes that",
+                dollars(Some(cap))
+            ));
+        }
+        Ok((Some(outset), reader))
     }
 
     fn plan(&self, pipeline: &Pipeline, form: Form) -> Plan {
@@ -295,23 +333,35 @@ impl Run<'_> {
         lines: Feed,
         outset: Option<Outset>,
         reader: Option<Reader>,
-    ) -> Result<(Ended, Option<u8>), CliError> {
+    ) -> Result<(Result<Ended, CliError>, Option<u8>), CliError> {
         let Self { args, ui, plan, total, one_provider } = *self;
-        let planned = (plan, total);
-        let books = match outset {
-            Some(outset) => Books::of_file(outset, &pipeline, planned, args.max_cost, reader).await?,
-            None => Books::of_stream(out::stream(out_of(args))?, &pipeline, planned, args.max_cost).await?,
-        };
         let (stop, cancel) = (CancellationToken::new(), context.cancel.clone());
         let jobs = usize::try_from(args.jobs).unwrap_or(usize::MAX);
         let options = BatchOptions { jobs, total, ordered: args.ordered, one_provider, stop: stop.clone() };
         let shares_terminal = out_of(args).is_none() && io::stdout().is_terminal();
         let mut progress = Progress::new(ui, total, shares_terminal);
         let mut show = |tally: &_| progress.show(tally);
-        let work = run_batch(&pipeline, context, lines, options, &books, &mut show);
+        let begun = Cell::new(false);
+        let work = async {
+            let planned = (plan, total);
+            let books = match outset {
+                Some(outset) => Books::of_file(outset, &pipeline, planned, args.max_cost, reader).await?,
+                None => {
+                    Books::of_stream(out::stream(out_of(args))?, &pipeline, planned, args.max_cost).await?
+                }
+            };
+            begun.set(true);
+            let mut ended = run_batch(&pipeline, context, lines, options, &books, &mut show).await;
+            if let Err(error) = books.sort() {
+                ended.error.get_or_insert(OutsetError::from(error).into());
+            }
+            Ok(ended)
+        };
         let ended = heeding(work, |signals| {
             stop.cancel();
-            if signals == 1 {
+            if !begun.get() {
+                pipeline.hurry();
+            } else if signals == 1 {
                 ui.note("stopping: calls in flight will finish; once more stops them too");
             } else {
                 cancel.cancel();
@@ -320,9 +370,6 @@ impl Run<'_> {
         })
         .await;
         progress.end();
-        let ended = ended
-            .and_then(|ended| books.sort().map(|()| ended).map_err(|error| OutsetError::from(error).into()));
-        drop(books);
         pipeline.finish().await;
         ended
     }
