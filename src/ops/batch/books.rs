@@ -19,7 +19,7 @@ use crate::domain::batch::{BatchRun, ItemRef, RunId, RunProgress, RunState};
 use crate::domain::call::Status;
 use crate::domain::event::Completion;
 use crate::domain::money::Money;
-use crate::ops::output::{Output, Sink};
+use crate::ops::output::{Output, Safe, Sink};
 use crate::pipeline::Pipeline;
 use crate::store::{Reader, RunStart, StoreError, Writer};
 
@@ -65,7 +65,7 @@ struct Journal {
     progress: Cell<RunProgress>,
     /// Items that waited for their line when the run went on, …
     waiting: HashSet<u64>,
-    /// … and those of them that turned out to have it.
+    /// … and those of them that turned out to have it; for what is no file, whatever was written.
     written: RefCell<Vec<u64>>,
 }
 
@@ -203,9 +203,16 @@ impl Books {
         self.form.tells_items() || !waits
     }
 
-    /// Whether the store is told which lines are safe.
-    pub fn keeps_journal(&self) -> bool {
-        self.journal.is_some()
+    /// Whether the store is told which lines are safe on their disk.
+    pub fn tells_what_is_safe(&self) -> bool {
+        self.journal.is_some() && self.path.is_some()
+    }
+
+    /// An item's line was written. What is no file has nothing that could be safe, nor a disk to wait for.
+    pub fn wrote(&self, index: u64) {
+        if let Some(journal) = self.journal.as_ref().filter(|_| self.path.is_none()) {
+            journal.written.borrow_mut().push(index);
+        }
     }
 
     /// Puts the lines of a run that has ended in the order of the input, if they are to be in it.
@@ -255,8 +262,13 @@ impl Books {
     /// What keeps OUT from its disk, or the journal from being written.
     pub async fn advance(&self, pipeline: &Pipeline) -> Result<(), OutsetError> {
         let (Some(journal), Some(store)) = (&self.journal, &pipeline.parts().store) else { return Ok(()) };
-        let path = self.path.clone().unwrap_or_default();
-        let safe = self.out.sync().await.map_err(|reason| OutError::Io { path, reason })?;
+        let safe = match &self.path {
+            Some(path) => {
+                let failed = |reason| OutError::Io { path: path.clone(), reason };
+                self.out.sync().await.map_err(failed)?
+            }
+            None => Safe::default(),
+        };
         // What those have cost is on record.
         let mut items: Vec<_> = journal.written.take().into_iter().map(|index| (index, None)).collect();
         if safe.marks.is_empty() && items.is_empty() {
@@ -278,11 +290,11 @@ impl Books {
     /// # Errors
     /// What keeps it from being written.
     pub async fn finish(&self, pipeline: &Pipeline, state: RunState) -> Result<(), OutsetError> {
-        self.advance(pipeline).await?;
         let (Some(journal), Some(store)) = (&self.journal, &pipeline.parts().store) else { return Ok(()) };
         if journal.passing {
             return Ok(store.forget_run(journal.run).await?);
         }
+        self.advance(pipeline).await?;
         Ok(store.finish_run(journal.run, state).await?)
     }
 }

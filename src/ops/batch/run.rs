@@ -197,8 +197,12 @@ async fn write(
 ) -> (bool, io::Result<()>) {
     let line = books.form.line(&item);
     drop(item);
-    let (whole, mark) = (mark.whole, Some(mark).filter(|_| books.keeps_journal()));
-    (whole, books.out.write_marked(line, mark, &cancel).await)
+    let told = Some(mark).filter(|_| books.tells_what_is_safe());
+    let written = books.out.write_marked(line, told, &cancel).await;
+    if written.is_ok() {
+        books.wrote(mark.index);
+    }
+    (mark.whole, written)
 }
 
 /// An item that came to its end, unless nothing was sent for it; and what ends the run, if anything does.

@@ -31,24 +31,15 @@ struct Row {
     done: u64,
     failed: u64,
     cost_usd: Option<Money>,
+    /// Items whose cost is not in it.
+    #[serde(skip)]
     unpriced: u64,
     started: DateTime<Utc>,
     resume_command: Option<String>,
 }
 
-const COLUMNS: [&str; 11] = [
-    "run_id",
-    "out",
-    "inputs",
-    "status",
-    "total",
-    "done",
-    "failed",
-    "cost_usd",
-    "unpriced",
-    "started",
-    "resume_command",
-];
+const COLUMNS: [&str; 10] =
+    ["run_id", "out", "inputs", "status", "total", "done", "failed", "cost_usd", "started", "resume_command"];
 
 pub(super) fn show(form: ListFormat, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let session = Session::new(global)?;
