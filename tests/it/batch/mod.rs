@@ -17,6 +17,7 @@ mod lists;
 mod options;
 mod orders;
 mod output;
+mod owners;
 mod progress;
 mod quotes;
 mod refusals;
