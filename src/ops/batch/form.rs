@@ -74,6 +74,11 @@ impl Form {
     }
 
     /// Whether its lines tell which item they are of.
+    /// Whether [`Form::key`] is an item's place in the input.
+    pub fn keys_are_places(self) -> bool {
+        self != Self::Openai
+    }
+
     pub fn tells_items(self) -> bool {
         self != Self::Text
     }

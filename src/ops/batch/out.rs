@@ -1,13 +1,13 @@
 //! OUT, the file a batch puts its answers in. One run at a time has it: an operating-system lock on `OUT.lock` says
 //! whose it is, and dies with its run. Whatever of it has to go is left out of a copy that takes its place.
 
-use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::form::{Form, Seen};
+use super::keys::Keys;
 use crate::domain::money::Money;
 
 /// Why OUT cannot be used.
@@ -113,7 +113,7 @@ fn lock_path(out: &Path) -> PathBuf {
 #[derive(Debug, Default)]
 pub struct Kept {
     /// The items whose lines stay: see [`Form::key`].
-    pub keys: HashSet<u64>,
+    pub keys: Keys,
     /// Those with a whole answer.
     pub done: u64,
     /// Those without.
@@ -127,6 +127,10 @@ pub struct Kept {
 }
 
 impl Kept {
+    fn of(form: Form) -> Self {
+        Self { keys: Keys::of(form), ..Self::default() }
+    }
+
     /// Whether a line stays: one of an item that has none yet, and is not sent again.
     fn keeps(&mut self, seen: &Seen, again: impl Fn(&Seen) -> bool) -> bool {
         self.cost += seen.cost;
@@ -145,7 +149,7 @@ impl Kept {
 
 /// Reads OUT through without changing it. `again` says which of its lines are of items that are sent again.
 pub fn survey(out: &Path, form: Form, again: impl Fn(&Seen) -> bool) -> Result<Kept, OutError> {
-    let mut kept = Kept::default();
+    let mut kept = Kept::of(form);
     let torn = each_line(out, form, |_, _, seen| {
         if let Some(seen) = seen {
             kept.keeps(&seen, &again);
@@ -162,7 +166,7 @@ pub fn clear(out: &Path, form: Form, kept: &Kept, again: impl Fn(&Seen) -> bool)
     if kept.superseded == 0 {
         return if kept.torn { cut_torn_line(out, form) } else { Ok(()) };
     }
-    let mut staying = Kept::default();
+    let mut staying = Kept::of(form);
     replace(out, |copy| {
         each_line(out, form, |line, _, seen| {
             if seen.is_none_or(|seen| staying.keeps(&seen, &again)) {
@@ -295,7 +299,7 @@ mod tests {
                 std::fs::write(&out, &whole[..length]).unwrap();
                 let found = survey(&out, form, |_| false).unwrap();
                 let lines = usize::from(length >= kept.len()) + usize::from(length == whole.len());
-                assert_eq!(found.keys.len(), lines, "{form}, {length}");
+                assert_eq!(found.keys.len(), lines as u64, "{form}, {length}");
                 clear(&out, form, &found, |_| false).unwrap();
                 let left = std::fs::read(&out).unwrap();
                 assert!(whole.starts_with(&left) && left.len() <= length, "{form}, {length}");
