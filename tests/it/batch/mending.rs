@@ -1,8 +1,13 @@
 //! Going on where something has to be mended first: files that are somebody else's, names that are no text, and what
 //! the program says has to be done.
 
-use super::parrot;
-use crate::path::Wired;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use super::{as_asked, by_index, parrot, texts};
+use crate::path::{KEY, Wired};
+use crate::support::Reply;
 
 #[test]
 fn a_file_without_a_last_newline_is_not_taken_for_a_torn_line() {
@@ -45,4 +50,45 @@ fn a_tail_behind_lines_of_ours_may_be_somebody_elses_too() {
     let output = wired.llmops([&args[..], &["--resume"]].concat()).run().expect_status(2);
     assert!(output.stderr.contains("out:3: not a line of a batch's answers"), "{output}");
     assert_eq!(wired.env.read("out"), with_note);
+}
+
+#[test]
+fn names_that_are_no_text_can_be_gone_on_with() {
+    let wired = parrot();
+    let folder = OsStr::from_bytes(b"it's \xff here");
+    let file = OsStr::from_bytes(b"in \xfe\\1.txt");
+    fs::create_dir(wired.env.path(folder)).unwrap();
+    fs::write(wired.env.path(folder).join(file), "one\ntwo\n").unwrap();
+    let begin = |more: &[&str]| {
+        let fixed: [&OsStr; 4] = ["batch".as_ref(), file, "-o".as_ref(), "out".as_ref()];
+        let args = fixed.into_iter().map(OsString::from).chain(more.iter().map(OsString::from));
+        wired.llmops(args).current_dir(folder).run()
+    };
+    let _ = begin(&["--limit", "1", "--max-tokens", "9", "--overwrite"]).expect_status(0);
+    let output = begin(&["--resume"]).expect_status(2);
+    assert!(output.stderr.contains("--max-tokens was 9 and is not set"), "{output}");
+    fs::write(wired.env.path(folder).join(file), "one\ntwo\nthree\n").unwrap();
+    let output = begin(&["--resume", "--max-tokens", "9"]).expect_status(2);
+    assert!(output.stderr.contains("has changed"), "{output}");
+}
+
+#[test]
+fn the_command_of_a_run_with_names_that_are_no_text_is_one_for_bash() {
+    let wired =
+        Wired::to(|request| if request.seen == 0 { as_asked(request) } else { Reply::answer("mended") });
+    let folder = OsStr::from_bytes(b"it's \xff here");
+    let file = OsStr::from_bytes(b"in \xfe\\1.txt");
+    fs::create_dir(wired.env.path(folder)).unwrap();
+    fs::write(wired.env.path(folder).join(file), "500 server_error\ntwo\n").unwrap();
+    let args: [&OsStr; 6] =
+        ["batch".as_ref(), file, "-o".as_ref(), "out".as_ref(), "--retries".as_ref(), "0".as_ref()];
+    let output = wired.llmops(args).current_dir(folder).run().expect_status(3);
+    assert!(output.stderr.contains(r"to go on: llmops batch $'in \xfe\\1.txt' -o out"), "{output}");
+    let listed = wired.llmops(["batch", "--list", "--format", "json"]).run().expect_status(0).json();
+    assert_eq!(listed[0]["inputs"].as_array().unwrap().len(), 1, "{listed}");
+    let command = listed[0]["resume_command"].as_str().unwrap();
+    let run = wired.env.program("bash", ["-c", command]).env("OPENAI_API_KEY", KEY).current_dir("/");
+    let output = run.env("OPENAI_BASE_URL", wired.upstream.base_url()).run().expect_status(0);
+    let lines = by_index(&fs::read_to_string(wired.env.path(folder).join("out")).unwrap());
+    assert_eq!((texts(&lines), wired.requests()), (vec!["mended", "two"], 3), "{command}: {output}");
 }
