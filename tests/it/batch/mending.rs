@@ -92,3 +92,56 @@ fn the_command_of_a_run_with_names_that_are_no_text_is_one_for_bash() {
     let lines = by_index(&fs::read_to_string(wired.env.path(folder).join("out")).unwrap());
     assert_eq!((texts(&lines), wired.requests()), (vec!["mended", "two"], 3), "{command}: {output}");
 }
+
+/// The command that a run says goes on with it.
+fn printed<'a>(stderr: &'a str, what: &str) -> Option<&'a str> {
+    stderr.lines().find_map(|line| line.split_once(what).map(|(_, command)| command))
+}
+
+#[test]
+fn a_printed_command_sends_again_what_ended_the_run() {
+    let wired = Wired::to(as_asked);
+    // One that would pass says nothing of the others.
+    wired.env.write("in.txt", "500 server_error\n".to_owned() + &"400 invalid_value\n".repeat(60));
+    let args = ["batch", "in.txt", "-o", "out", "-j", "1", "--retries", "0"];
+    let output = wired.llmops(args).run().expect_status(1);
+    let command = printed(&output.stderr, "to go on: ").unwrap();
+    assert!(command.ends_with("--resume --retry-failed"), "{output}");
+}
+
+#[test]
+fn a_printed_command_sends_what_was_left_alone() {
+    let wired = Wired::to(as_asked);
+    wired.env.write("in.txt", "500 server_error\n");
+    let args = ["batch", "in.txt", "-o", "out", "--retries", "0", "--resume", "--no-resend"];
+    let output = wired.llmops(args).run().expect_status(3);
+    let command = printed(&output.stderr, "to go on: ").unwrap();
+    assert_eq!(command, "llmops batch in.txt -o out --retries 0 --resume", "{output}");
+    let listed = wired.llmops(["batch", "--list", "--format", "json"]).run().expect_status(0).json();
+    assert_eq!(listed[0]["resume_command"], command, "{listed}");
+}
+
+#[test]
+fn a_spent_cap_is_not_to_be_tried_again() {
+    let wired = Wired::to(|request| Reply::answer(request.last_user_text()).usage(5, 5));
+    wired.env.write("in.txt", "prompt\n".repeat(40));
+    let args = ["batch", "in.txt", "-o", "out", "-j", "4", "--max-tokens", "5", "--max-cost", "0.0001"];
+    let output = wired.llmops(args).run().expect_status(4);
+    assert!(output.stderr.contains("hint: go on with --resume and a higher --max-cost\n"), "{output}");
+    assert_eq!(printed(&output.stderr, "to go on"), None, "{output}");
+}
+
+#[test]
+fn text_that_cannot_be_told_is_written_anew_for_nothing() {
+    let wired = parrot();
+    wired.env.write("in.txt", "one\ntwo\n");
+    let args = ["batch", "in.txt", "-o", "out", "-j", "1", "--output-format", "text"];
+    let _ = wired.llmops(args).run().expect_status(0);
+    wired.env.write("out", "one\n");
+    let resume = [&args[..], &["--resume"]].concat();
+    let output = wired.llmops(&resume).run().expect_status(2);
+    assert!(output.stderr.contains("hint: take the file away, and --resume writes it anew"), "{output}");
+    fs::remove_file(wired.env.path("out")).unwrap();
+    let output = wired.llmops(&resume).run().expect_status(0);
+    assert_eq!((wired.env.read("out").as_str(), wired.requests()), ("one\ntwo\n", 2), "{output}");
+}

@@ -53,7 +53,7 @@ fn settings(args: &BatchArgs, context: &CallContext, default: Option<&str>) -> M
 /// The command line that goes on with a run, and sends again what would fail again by itself if `all` is to be.
 pub(super) fn resume_command(plan: &Plan, here: Option<&Path>, all: bool) -> String {
     // None of them needs a quote, so that they are told by their words.
-    const REPLACED: [&str; 4] = ["--overwrite", "--resume", "--force", "--retry-failed"];
+    const REPLACED: [&str; 5] = ["--overwrite", "--resume", "--force", "--retry-failed", "--no-resend"];
     let (options, files) = match plan.args.iter().position(|arg| arg == "--") {
         Some(end) => plan.args.split_at(end),
         None => (&plan.args[..], &[][..]),
