@@ -168,6 +168,11 @@ impl CliError {
                 Some("edit it, or replace it with --force; `llmops config show` says what is in force".into())
             }
             Self::Outset(error) | Self::Batch(BatchError::Journal(error)) => outset_hint(error),
+            // What is no file, such as a device, cannot be gone on with.
+            Self::Out { out: Some(out), unwritten: 1.., recorded: true, .. } if out.is_file() => Some(
+                "make room and go on with --resume: it writes what the store has of them without sending it again"
+                    .into(),
+            ),
             Self::Out { unwritten: 1.., recorded: true, .. } => {
                 Some("`llmops calls` lists them, and `llmops calls show` has their text".into())
             }
@@ -177,7 +182,7 @@ impl CliError {
             Self::Write { .. }
             | Self::MoreMistakes(_)
             | Self::Out { .. }
-            | Self::Batch(BatchError::Output(_) | BatchError::Pointless(_))
+            | Self::Batch(BatchError::Output(_) | BatchError::Pointless(_) | BatchError::Hopeless(_))
             | Self::Call(CallError::Lost)
             | Self::Stdout(_)
             | Self::System { .. } => None,
@@ -243,7 +248,10 @@ fn outset_hint(error: &OutsetError) -> Option<String> {
         OutsetError::Out(OutError::Foreign { .. }) => {
             "name the OUT of the run, or its --output-format; --overwrite replaces the file"
         }
-        OutsetError::Out(OutError::Untold(_)) => "--overwrite sends everything again, or name another OUT",
+        OutsetError::Out(OutError::Untold(_)) => {
+            "take the file away, and --resume writes it anew: for nothing, as far as the store has its answers; \
+             --overwrite sends everything again"
+        }
         OutsetError::Out(OutError::Io { .. }) => return None,
         OutsetError::Changed(..) => {
             "go on with what the run began with, or as it is now with --force; --overwrite begins anew"
@@ -324,9 +332,14 @@ pub(super) fn or(names: &[String]) -> String {
     }
 }
 
+/// Whether a run's own --max-cost has no room: the same command once more would get no further.
+pub(super) fn is_spent_cap(obstacle: &Obstacle) -> bool {
+    obstacle.budget.scope.run.is_some() && obstacle.verdict != Verdict::Unpriced
+}
+
 fn budget_hint(obstacle: &Obstacle) -> String {
-    if obstacle.budget.scope.run.is_some() && obstacle.verdict != Verdict::Unpriced {
-        return "go on with --resume and a higher --max-cost, or ask for less with --max-tokens".into();
+    if is_spent_cap(obstacle) {
+        return "go on with --resume and a higher --max-cost".into();
     }
     if obstacle.verdict == Verdict::Unpriced {
         return "import its price with `llmops cost prices import`, or send it all the same with --allow-unpriced".into();

@@ -35,7 +35,7 @@ pub struct Books {
     /// OUT, if it is a file.
     pub path: Option<PathBuf>,
     journal: Option<Journal>,
-    /// Where in the input each key stands, if OUT is to be put in order at the end.
+    /// Where in the input each key stands, unless it says so itself, if OUT is to be put in order at the end.
     places: Option<RefCell<HashMap<u64, u64>>>,
     /// Kept until the run has ended.
     _lock: Option<OutLock>,
@@ -179,10 +179,10 @@ impl Books {
     /// An item was read. Returns whether it has its line already.
     pub fn meet(&self, index: u64, id: Option<&str>) -> bool {
         let key = self.form.key(index, id);
-        if let Some(places) = &self.places {
+        if let Some(places) = self.places.as_ref().filter(|_| !self.form.keys_are_places()) {
             places.borrow_mut().insert(key, index);
         }
-        let has_line = self.kept.keys.contains(&key);
+        let has_line = self.kept.keys.contains(key);
         if let Some(journal) =
             self.journal.as_ref().filter(|journal| has_line && journal.waiting.contains(&index))
         {
@@ -223,7 +223,8 @@ impl Books {
         let (Some(path), Some(places)) = (&self.path, &self.places) else { return Ok(()) };
         let places = places.borrow();
         // What is no longer in the input comes last.
-        out::sort(path, self.form, |key| places.get(&key).copied().unwrap_or(u64::MAX))
+        let place = |key| places.get(&key).copied().unwrap_or(u64::MAX);
+        out::sort(path, self.form, |key| if self.form.keys_are_places() { key } else { place(key) })
     }
 
     /// What an item is called in the journal.

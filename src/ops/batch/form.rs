@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::report::ItemReport;
@@ -73,6 +74,11 @@ impl Form {
         }
     }
 
+    /// Whether [`Form::key`] is an item's place in the input.
+    pub fn keys_are_places(self) -> bool {
+        self != Self::Openai
+    }
+
     /// Whether its lines tell which item they are of.
     pub fn tells_items(self) -> bool {
         self != Self::Text
@@ -98,6 +104,38 @@ impl Form {
             Self::Openai => serde_json::from_slice::<OpenaiLine>(line).ok().map(OpenaiLine::seen),
             Self::Csv => read_csv(line),
             Self::Text => None,
+        }
+    }
+
+    /// Whether this may be what is left of a line of ours that was torn while it was written; `first` says whether
+    /// nothing is in front of it. Such a tail is cut off, so what might be anybody's is none.
+    pub fn may_be_torn(self, tail: &[u8], first: bool) -> bool {
+        // A power cut may leave zeros where the end of the file was not yet on its disk.
+        let zeros = if first { 0 } else { tail.iter().rev().take_while(|byte| **byte == 0).count() };
+        let tail = &tail[..tail.len() - zeros];
+        match self {
+            Self::Text => false,
+            Self::Csv if first => self.header().is_some_and(|header| header.starts_with(tail)),
+            Self::Csv => {
+                let digits = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                tail.is_empty() || (digits > 0 && matches!(tail.get(digits), None | Some(b',')))
+            }
+            Self::Simple | Self::Openai => {
+                let begins = |with: &[u8]| tail.starts_with(with) || with.starts_with(tail);
+                // What is a whole object, but for the end of its line, says whose it is.
+                let whole = serde_json::from_slice::<IgnoredAny>(tail).is_ok();
+                self.beginnings().iter().any(|with| begins(with)) && (!whole || self.read(tail).is_some())
+            }
+        }
+    }
+
+    /// What the lines of a form of JSON may begin with.
+    fn beginnings(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Simple => &[b"{\"index\":"],
+            // The service itself may write its fields in another order.
+            Self::Openai => &[b"{\"id\":", b"{\"custom_id\":", b"{\"response\":", b"{\"error\":"],
+            Self::Text | Self::Csv => &[],
         }
     }
 
@@ -322,6 +360,10 @@ mod tests {
                 let seen = form.read(&line).unwrap();
                 prop_assert_eq!(seen.key, form.key(index, id.as_deref()));
                 prop_assert_eq!(seen.error, error.as_ref().map(|error| error.kind));
+                for length in 0..line.len() {
+                    prop_assert!(form.may_be_torn(&line[..length], form != Form::Csv), "{} of {}", length, form);
+                    prop_assert!(form.may_be_torn(&line[..length], false), "{} of {}", length, form);
+                }
                 if form != Form::Openai {
                     prop_assert_eq!(seen.retryable, error.as_ref().is_some_and(|error| error.retryable));
                 }
@@ -332,8 +374,37 @@ mod tests {
         fn anything_may_be_in_a_file(line in any::<Vec<u8>>()) {
             for form in Form::ALL {
                 let _ = (form.read(&line), form.is_whole(&line));
+                let _ = (form.may_be_torn(&line, true), form.may_be_torn(&line, false));
             }
         }
+    }
+
+    #[test]
+    fn a_tail_that_may_be_anybodys_is_not_torn() {
+        for (form, foreign) in [
+            (Form::Simple, "my only copy"),
+            (Form::Simple, "{\"a\": 1}"),
+            (Form::Simple, "{\"index\":\"one\"}"),
+            (Form::Simple, "[1, 2]"),
+            (Form::Openai, "my only copy"),
+            (Form::Openai, "{\"name\": 1"),
+            (Form::Openai, "{\"id\": 1}"),
+            (Form::Csv, "my only copy"),
+            (Form::Csv, "2026-11-23"),
+            (Form::Csv, "\"quoted\nand more"),
+            (Form::Text, "a"),
+        ] {
+            for first in [true, false] {
+                assert!(!form.may_be_torn(foreign.as_bytes(), first), "{form}: {foreign}");
+            }
+        }
+        // A table begins with its header.
+        let header = Form::Csv.header().unwrap_or_default();
+        assert!((0..header.len()).all(|length| Form::Csv.may_be_torn(&header[..length], true)));
+        assert!(!Form::Csv.may_be_torn(b"1,2", true));
+        // Zeros of a power cut are nobody's, behind lines of ours.
+        assert!(Form::Simple.may_be_torn(b"{\"index\":1,\0\0", false) && Form::Csv.may_be_torn(b"\0", false));
+        assert!(!Form::Simple.may_be_torn(b"\0\0", true));
     }
 
     #[test]

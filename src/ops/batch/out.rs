@@ -1,13 +1,13 @@
 //! OUT, the file a batch puts its answers in. One run at a time has it: an operating-system lock on `OUT.lock` says
 //! whose it is, and dies with its run. Whatever of it has to go is left out of a copy that takes its place.
 
-use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::form::{Form, Seen};
+use super::keys::Keys;
 use crate::domain::money::Money;
 
 /// Why OUT cannot be used.
@@ -113,7 +113,7 @@ fn lock_path(out: &Path) -> PathBuf {
 #[derive(Debug, Default)]
 pub struct Kept {
     /// The items whose lines stay: see [`Form::key`].
-    pub keys: HashSet<u64>,
+    pub keys: Keys,
     /// Those with a whole answer.
     pub done: u64,
     /// Those without.
@@ -127,6 +127,10 @@ pub struct Kept {
 }
 
 impl Kept {
+    fn of(form: Form) -> Self {
+        Self { keys: Keys::of(form), ..Self::default() }
+    }
+
     /// Whether a line stays: one of an item that has none yet, and is not sent again.
     fn keeps(&mut self, seen: &Seen, again: impl Fn(&Seen) -> bool) -> bool {
         self.cost += seen.cost;
@@ -145,7 +149,7 @@ impl Kept {
 
 /// Reads OUT through without changing it. `again` says which of its lines are of items that are sent again.
 pub fn survey(out: &Path, form: Form, again: impl Fn(&Seen) -> bool) -> Result<Kept, OutError> {
-    let mut kept = Kept::default();
+    let mut kept = Kept::of(form);
     let torn = each_line(out, form, |_, _, seen| {
         if let Some(seen) = seen {
             kept.keeps(&seen, &again);
@@ -162,7 +166,7 @@ pub fn clear(out: &Path, form: Form, kept: &Kept, again: impl Fn(&Seen) -> bool)
     if kept.superseded == 0 {
         return if kept.torn { cut_torn_line(out, form) } else { Ok(()) };
     }
-    let mut staying = Kept::default();
+    let mut staying = Kept::of(form);
     replace(out, |copy| {
         each_line(out, form, |line, _, seen| {
             if seen.is_none_or(|seen| staying.keeps(&seen, &again)) {
@@ -227,13 +231,19 @@ fn each_line(
 ) -> Result<Option<u64>, OutError> {
     let failed = |reason| OutError::Io { path: out.to_owned(), reason };
     let mut file = BufReader::with_capacity(256 << 10, File::open(out).map_err(failed)?);
-    let (mut line, mut at, mut number) = (Vec::new(), 0, 0);
+    let (mut line, mut at, mut number) = (Vec::new(), 0, 0_u64);
     let (header, mut whole) = (form.header(), true);
     loop {
         let before = line.len();
+        let foreign = |number: u64| OutError::Foreign { place: format!("{}:{number}", out.display()), form };
         let read = file.read_until(b'\n', &mut line).map_err(failed)?;
         if read == 0 || !line.ends_with(b"\n") {
-            return Ok((!line.is_empty()).then_some(at));
+            if line.is_empty() {
+                return Ok(None);
+            }
+            // What was read of it last may be whole lines: a quote that has no end goes on to the end of a table.
+            let last = number + u64::from(read > 0);
+            return if form.may_be_torn(&line, at == 0) { Ok(Some(at)) } else { Err(foreign(last)) };
         }
         whole ^= !form.is_whole(&line[before..]);
         number += 1;
@@ -243,8 +253,7 @@ fn each_line(
         let seen = if at == 0 && header.as_ref() == Some(&line) {
             None
         } else {
-            let foreign = || OutError::Foreign { place: format!("{}:{number}", out.display()), form };
-            Some(form.read(&line).ok_or_else(foreign)?)
+            Some(form.read(&line).ok_or_else(|| foreign(number))?)
         };
         heard(&line, at, seen).map_err(failed)?;
         at += u64::try_from(line.len()).unwrap_or(u64::MAX);
@@ -295,7 +304,7 @@ mod tests {
                 std::fs::write(&out, &whole[..length]).unwrap();
                 let found = survey(&out, form, |_| false).unwrap();
                 let lines = usize::from(length >= kept.len()) + usize::from(length == whole.len());
-                assert_eq!(found.keys.len(), lines, "{form}, {length}");
+                assert_eq!(found.keys.len(), lines as u64, "{form}, {length}");
                 clear(&out, form, &found, |_| false).unwrap();
                 let left = std::fs::read(&out).unwrap();
                 assert!(whole.starts_with(&left) && left.len() <= length, "{form}, {length}");
@@ -314,7 +323,7 @@ mod tests {
         for form in [Form::Simple, Form::Csv] {
             let lines = |of: &[u64]| of.iter().flat_map(|index| line(form, *index)).collect::<Vec<u8>>();
             let file = |of: &[u64]| [form.header().unwrap_or_default(), lines(of)].concat();
-            std::fs::write(&out, [file(&[2, 0, 1, 0, 3]), b"{".to_vec()].concat()).unwrap();
+            std::fs::write(&out, [file(&[2, 0, 1, 0, 3]), line(form, 4)[..1].to_vec()].concat()).unwrap();
             let again = |seen: &Seen| seen.key == 1;
             let kept = survey(&out, form, again).unwrap();
             assert_eq!((kept.done, kept.superseded, kept.torn), (3, 2, true));

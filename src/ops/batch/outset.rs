@@ -149,7 +149,7 @@ impl Outset {
 
     /// Whether an item is still to be sent, as far as OUT says.
     pub fn wants(&self, index: u64, id: Option<&str>) -> bool {
-        !self.kept.keys.contains(&self.form.key(index, id))
+        !self.kept.keys.contains(self.form.key(index, id))
     }
 
     /// Whether there is nothing to go on with.
@@ -220,7 +220,7 @@ fn kept_by_record(store: &Reader, run: &BatchRun, resume: Resume) -> Result<Opti
         let Some(seen) = seen_of(&call) else { return };
         // The newest of several is told last.
         let failed = seen.error.is_some();
-        if kept.keys.remove(&seen.key) {
+        if kept.keys.remove(seen.key) {
             kept.failed = kept.failed.saturating_sub(1);
         }
         if !resume.again(&seen) && kept.keys.insert(seen.key) {

@@ -1,14 +1,12 @@
 //! What a run is asked to do, written down so that going on with it can tell whether it is still the same.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::form::Form;
 use super::input::Fingerprint;
 
-/// What a run is asked to do.
+/// What a run is asked to do. Nothing in it keeps it from being written as JSON, whatever files are called.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// What it reads.
@@ -19,10 +17,10 @@ pub struct Plan {
     pub form: Form,
     /// … and whether in the order of the input.
     pub ordered: bool,
-    /// The command line, …
+    /// The command line as words for a shell, quoted where they need it, …
     pub args: Vec<String>,
-    /// … and where that was typed.
-    pub folder: PathBuf,
+    /// … and where that was typed, as such a word, too.
+    pub folder: String,
 }
 
 impl Plan {

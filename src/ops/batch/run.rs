@@ -73,6 +73,9 @@ pub enum BatchError {
     /// What is wrong with an item is wrong with all to come.
     #[error("stopped, since going on is pointless: {0}")]
     Pointless(String),
+    /// Nothing has come of many items in a row. Those are not sent again by themselves.
+    #[error("stopped, since going on is pointless: {0}")]
+    Hopeless(String),
     /// The journal cannot be written or read.
     #[error(transparent)]
     Journal(#[from] OutsetError),
@@ -373,7 +376,7 @@ impl<'a> Run<'a> {
         } else if self.fatal >= POINTLESS_AFTER {
             let message =
                 format!("{POINTLESS_AFTER} items in a row have failed, the last with: {}", error.message);
-            self.fail(BatchError::Pointless(message));
+            self.fail(BatchError::Hopeless(message));
         }
     }
 

@@ -14,6 +14,7 @@ mod kill_drill;
 mod kills;
 mod large;
 mod lists;
+mod mending;
 mod options;
 mod orders;
 mod output;

@@ -153,7 +153,7 @@ fn an_out_that_cannot_grow_keeps_whole_lines() {
     assert!(lines > 0 && calls > lines && calls < 40, "{lines} lines, {calls} calls");
     let missing = calls - lines;
     let (are, hint) =
-        (if missing == 1 { "answer is" } else { "answers are" }, "\nhint: `llmops calls` lists them");
+        (if missing == 1 { "answer is" } else { "answers are" }, "\nhint: make room and go on with --resume");
     let said = format!("; {missing} {are} on record, but not in it{hint}");
     assert!(
         output.stderr.contains("error: cannot write out.jsonl: ") && output.stderr.contains(&said),

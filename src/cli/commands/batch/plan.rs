@@ -1,6 +1,8 @@
 //! What a batch writes down of itself, so that going on with it can tell whether it is still the same.
 
-use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -24,8 +26,8 @@ pub(super) fn of(
         settings: settings(args, context, default),
         form,
         ordered: args.ordered,
-        args: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-        folder: std::env::current_dir().unwrap_or_default(),
+        args: std::env::args_os().map(|arg| shell_word(&arg)).collect(),
+        folder: shell_word(std::env::current_dir().unwrap_or_default().as_os_str()),
     }
 }
 
@@ -50,7 +52,8 @@ fn settings(args: &BatchArgs, context: &CallContext, default: Option<&str>) -> M
 
 /// The command line that goes on with a run, and sends again what would fail again by itself if `all` is to be.
 pub(super) fn resume_command(plan: &Plan, here: Option<&Path>, all: bool) -> String {
-    const REPLACED: [&str; 4] = ["--overwrite", "--resume", "--force", "--retry-failed"];
+    // None of them needs a quote, so that they are told by their words.
+    const REPLACED: [&str; 5] = ["--overwrite", "--resume", "--force", "--retry-failed", "--no-resend"];
     let (options, files) = match plan.args.iter().position(|arg| arg == "--") {
         Some(end) => plan.args.split_at(end),
         None => (&plan.args[..], &[][..]),
@@ -59,11 +62,63 @@ pub(super) fn resume_command(plan: &Plan, here: Option<&Path>, all: bool) -> Str
     let kept = options.iter().skip(1).filter(|arg| !REPLACED.contains(&arg.as_str()));
     let more = ["--resume", "--retry-failed"].into_iter().take(if all { 2 } else { 1 });
     let words = ["llmops"].into_iter().chain(kept.map(String::as_str)).chain(more);
-    let words = words.chain(files.iter().map(String::as_str));
-    let quoted = |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned);
-    let command = words.map(quoted).collect::<Vec<_>>().join(" ");
-    if here == Some(&*plan.folder) {
+    let command = words.chain(files.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    if here.is_some_and(|here| shell_word(here.as_os_str()) == plan.folder) {
         return command;
     }
-    format!("cd {} && {command}", quoted(&plan.folder.display().to_string()))
+    format!("cd {} && {command}", plan.folder)
+}
+
+/// A word as a shell reads it. What is not UTF-8 is written in a way that bash and zsh know, since no other can be
+/// printed.
+fn shell_word(word: &OsStr) -> String {
+    if let Some(Ok(quoted)) = word.to_str().map(shlex::try_quote) {
+        return quoted.into_owned();
+    }
+    // Of fixed length, so that no digit behind it becomes a part of it.
+    let escape = |quoted: &mut String, byte: u8| {
+        // Writing to a string cannot fail.
+        let _ = write!(quoted, "\\x{byte:02x}");
+    };
+    let mut quoted = "$'".to_owned();
+    for chunk in word.as_bytes().utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match (character, u8::try_from(character)) {
+                ('\'' | '\\', _) => quoted.extend(['\\', character]),
+                (_, Ok(byte)) if byte.is_ascii_control() => escape(&mut quoted, byte),
+                _ => quoted.push(character),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| escape(&mut quoted, *byte));
+    }
+    quoted.push('\'');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn bash_reads_a_word_as_it_was(bytes in proptest::collection::vec(1_u8.., 0..20)) {
+            let command = format!("printf %s {}", shell_word(OsStr::from_bytes(&bytes)));
+            let output = Command::new("bash").args(["-c", &command]).output().unwrap();
+            prop_assert_eq!(output.stdout, bytes, "{}", command);
+        }
+    }
+
+    #[test]
+    fn plain_words_stay_as_they_are() {
+        for word in ["--resume", "--", "-", "-o", "in.txt", "dir/in.txt"] {
+            assert_eq!(shell_word(OsStr::new(word)), word);
+        }
+        assert_eq!(shell_word(OsStr::from_bytes(b"it's \xff\\1")), r"$'it\'s \xff\\1'");
+    }
 }

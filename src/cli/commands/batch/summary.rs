@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::plan::resume_command;
 use super::{Run, is_file, out_of};
 use crate::cli::args::GlobalArgs;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, is_spent_cap};
 use crate::cli::human::{dollars, seconds, thousands};
 use crate::cli::ui::Ui;
 use crate::cli::{exit, format};
@@ -44,8 +44,11 @@ pub(super) fn report(
         written.map_err(|reason| CliError::Write { path: path.clone(), reason })?;
     }
     let ended_early = error.is_some() || signal.is_some();
-    if out_of(args).is_some_and(is_file) && !closed && (ended_early || failed_in_all > 0) {
-        ui.note(&how_to_go_on(run, ended_early || may_pass));
+    let capped = matches!(&error, Some(BatchError::Budget { obstacle, .. }) if is_spent_cap(obstacle));
+    if out_of(args).is_some_and(is_file) && !closed && !capped && (ended_early || failed_in_all > 0) {
+        // Those that ended the run would be left alone.
+        let all = matches!(&error, Some(BatchError::Hopeless(_))) || !(ended_early || may_pass);
+        ui.note(&how_to_go_on(run, ended_early || may_pass, all));
     }
     match (error, signal) {
         (Some(BatchError::Output(reason)), _) => {
@@ -59,10 +62,10 @@ pub(super) fn report(
     }
 }
 
-/// The command that goes on with the run, or sends again what would fail again by itself.
-fn how_to_go_on(run: &Run<'_>, goes_on: bool) -> String {
+/// The command that goes on with the run, or sends again what would fail again by itself, if `all` is to be.
+fn how_to_go_on(run: &Run<'_>, goes_on: bool, all: bool) -> String {
     let here = std::env::current_dir().ok();
-    let command = resume_command(run.plan, here.as_deref(), !goes_on);
+    let command = resume_command(run.plan, here.as_deref(), all);
     let what = if goes_on { "to go on" } else { "to send again what failed" };
     let once = run.plan.inputs.iter().any(|input| input.content.is_none());
     let with = if once { ", with the same input" } else { "" };

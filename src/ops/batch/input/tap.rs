@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 pub struct Fingerprint {
     /// What the user called it.
     pub name: String,
-    /// Where it is; none for standard input.
+    /// Where it is; none for standard input. It need not be UTF-8, and is not written down.
+    #[serde(skip)]
     pub path: Option<PathBuf>,
     /// What is in it; none for what can be read only once.
     pub content: Option<Content>,
