@@ -2,8 +2,8 @@
 //! files are read twice, first to check every item before any call is made ([`check()`]); whatever can be read
 //! only once (standard input, a FIFO) is checked as it comes ([`read`]).
 //!
-//! [`source`] knows where input comes from, and opens one file of it after another; [`lines`], [`table`],
-//! [`yaml`] and [`whole`] make records of what is in a file, and [`duplicates`] finds ids that are there twice.
+//! `source` knows where input comes from, and opens one file of it after another; `lines`, `table`,
+//! `yaml` and `whole` make records of what is in a file, and `duplicates` finds ids that are there twice.
 
 mod check;
 mod duplicates;
