@@ -270,8 +270,9 @@ impl Books {
             }
             None => Safe::default(),
         };
-        // What those have cost is on record.
-        let mut items: Vec<_> = journal.written.take().into_iter().map(|index| (index, None)).collect();
+        // What those have cost is on record, and does not matter of a run that nobody can go on with.
+        let cost = self.path.is_none().then_some(Money::ZERO);
+        let mut items: Vec<_> = journal.written.take().into_iter().map(|index| (index, cost)).collect();
         if safe.marks.is_empty() && items.is_empty() {
             return Ok(());
         }
