@@ -1,5 +1,5 @@
-//! Leases: a process that holds money, or goes on with a batch, says every two seconds that it lives. One of which nothing was heard for ten is
-//! dead, and so is what it held.
+//! Leases: a process that holds money, or goes on with a batch, says every two seconds that it lives. One of which
+//! nothing was heard for ten is dead, and so is what it held, and what it had in flight.
 //!
 //! A lease is measured on the clock that counts from the system's start and never jumps, whatever happens to the
 //! time of day. A heartbeat from the future was written before the last start: its process is dead, too.
