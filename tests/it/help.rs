@@ -58,7 +58,9 @@ fn help_begins_with_examples_and_fits() {
         assert!(at("\nUsage: llmops") < at("\nGlobal options:\n"), "{name}");
         assert!(!short.contains("\nExamples:\n"), "{name}");
         assert!(short.lines().count() <= 50, "{name}: a long summary\n{short}");
-        assert!(long.lines().count() <= 180, "{name}: a long help\n{long}");
+        // No other command has as many options.
+        let most = if name == "batch" { 180 } else { 150 };
+        assert!(long.lines().count() <= most, "{name}: a long help\n{long}");
         assert_eq!(examples(&help(&env, &path, "--help", 60)), examples(&long), "{name}");
     }
 }

@@ -120,8 +120,8 @@ pub struct Kept {
     pub failed: u64,
     /// Lines that go, because their items are sent again.
     pub superseded: u64,
-    /// Whether the last line is torn.
-    pub torn: bool,
+    /// Where the last line begins, in bytes, if it is torn.
+    pub torn: Option<u64>,
     /// What all lines say that was spent.
     pub cost: Money,
 }
@@ -150,13 +150,12 @@ impl Kept {
 /// Reads OUT through without changing it. `again` says which of its lines are of items that are sent again.
 pub fn survey(out: &Path, form: Form, again: impl Fn(&Seen) -> bool) -> Result<Kept, OutError> {
     let mut kept = Kept::of(form);
-    let torn = each_line(out, form, |_, _, seen| {
+    kept.torn = each_line(out, form, |_, _, seen| {
         if let Some(seen) = seen {
             kept.keeps(&seen, &again);
         }
         Ok(())
     })?;
-    kept.torn = torn.is_some();
     Ok(kept)
 }
 
@@ -164,7 +163,7 @@ pub fn survey(out: &Path, form: Form, again: impl Fn(&Seen) -> bool) -> Result<K
 /// OUT's place.
 pub fn clear(out: &Path, form: Form, kept: &Kept, again: impl Fn(&Seen) -> bool) -> Result<(), OutError> {
     if kept.superseded == 0 {
-        return if kept.torn { cut_torn_line(out, form) } else { Ok(()) };
+        return kept.torn.map_or(Ok(()), |whole| cut(out, whole));
     }
     let mut staying = Kept::of(form);
     replace(out, |copy| {
@@ -213,13 +212,6 @@ pub fn cut(out: &Path, bytes: u64) -> Result<(), OutError> {
     let file = OpenOptions::new().write(true).open(out);
     let done = file.and_then(|file| file.set_len(bytes));
     done.map_err(|reason| OutError::Io { path: out.to_owned(), reason })
-}
-
-fn cut_torn_line(out: &Path, form: Form) -> Result<(), OutError> {
-    match each_line(out, form, |_, _, _| Ok(()))? {
-        Some(whole) => cut(out, whole),
-        None => Ok(()),
-    }
 }
 
 /// Hands over every whole line, where it begins, and what it says: nothing for the header of a table. Returns where a
@@ -326,7 +318,7 @@ mod tests {
             std::fs::write(&out, [file(&[2, 0, 1, 0, 3]), line(form, 4)[..1].to_vec()].concat()).unwrap();
             let again = |seen: &Seen| seen.key == 1;
             let kept = survey(&out, form, again).unwrap();
-            assert_eq!((kept.done, kept.superseded, kept.torn), (3, 2, true));
+            assert_eq!((kept.done, kept.superseded, kept.torn.is_some()), (3, 2, true));
             clear(&out, form, &kept, again).unwrap();
             assert_eq!(std::fs::read(&out).unwrap(), file(&[2, 0, 3]));
             sort(&out, form, |key| key).unwrap();
