@@ -1,9 +1,11 @@
 //! Arguments that several commands share, and how their values are read.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
@@ -82,6 +84,14 @@ pub(super) const OUTPUT: &str = "Output options";
 
 /// The heading over what is about going on with a run.
 pub(super) const RESUMING: &str = "Going on";
+
+/// One of the words that an enum is written as.
+pub(super) fn one_of<T>(words: impl Iterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = String> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words.collect::<Vec<_>>()).try_map(|word| word.parse::<T>())
+}
 
 /// Options of every command that makes calls.
 #[derive(Debug, Args)]

@@ -1,41 +1,18 @@
 //! The files of a batch: how they are read, and what is checked before the first call.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::builder::TypedValueParser;
 
+use crate::cli::args::one_of;
 use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
-use crate::ops::batch::input::{Checked, Format, Source};
+use crate::ops::batch::input::{Checked, Format};
 use crate::pipeline::{CallContext, Pipeline};
 
-/// [`Format`], as an option. Without docs of their own, the values take a line of the help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum InputFormat {
-    Txt,
-    Jsonl,
-    Csv,
-    Tsv,
-    Yaml,
-    File,
-}
-
-/// What a command reads its prompts from.
-pub(in crate::cli) fn sources(
-    files: &[PathBuf],
-    format: Option<InputFormat>,
-    templated: bool,
-) -> Result<Vec<Source>, CliError> {
-    let format = format.map(|format| match format {
-        InputFormat::Txt => Format::Txt,
-        InputFormat::Jsonl => Format::Jsonl,
-        InputFormat::Csv => Format::Csv,
-        InputFormat::Tsv => Format::Tsv,
-        InputFormat::Yaml => Format::Yaml,
-        InputFormat::File => Format::File,
-    });
-    Ok(Source::all(files, format, templated)?)
+/// The formats, as values of an option.
+pub(in crate::cli) fn formats() -> impl TypedValueParser<Value = Format> {
+    one_of(Format::ALL.iter().map(|format| format.as_str()))
 }
 
 /// A model that cannot be called fails before the first call, not at every item. Returns whether one provider is to

@@ -11,14 +11,15 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::TypedValueParser;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use self::inputs::{InputFormat, check_models, note_unused, sources};
+use self::inputs::{check_models, formats, note_unused};
 use self::summary::{open_summary, report};
 use super::quote::{self, Shown};
-use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT, RESUMING};
+use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT, RESUMING, one_of};
 use crate::cli::error::CliError;
 use crate::cli::human::dollars;
 use crate::cli::progress::Progress;
@@ -30,7 +31,7 @@ use crate::domain::call::Origin;
 use crate::domain::money::{Money, MoneyError};
 use crate::ops::batch::books::Books;
 use crate::ops::batch::form::Form;
-use crate::ops::batch::input::{self, Checked, Feed, Line, Reading, Source};
+use crate::ops::batch::input::{self, Checked, Feed, Format, Line, Reading, Source};
 use crate::ops::batch::out::{OutError, OutLock, settled};
 use crate::ops::batch::outset::{Existing, Outset, OutsetError, Resume};
 use crate::ops::batch::plan::Plan;
@@ -89,11 +90,17 @@ pub(in crate::cli) struct BatchArgs {
     #[arg(long, value_name = "N")]
     pub(in crate::cli) limit: Option<u64>,
     /// How to read the files, whatever their names
-    #[arg(long, value_name = "FORMAT", hide_short_help = true)]
-    pub(in crate::cli) input_format: Option<InputFormat>,
+    #[arg(long, value_name = "FORMAT", value_parser = formats(), hide_short_help = true)]
+    pub(in crate::cli) input_format: Option<Format>,
     /// The answers' form: simple, openai, text, csv
-    #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = OUTPUT)]
-    pub(in crate::cli) output_format: Option<OutputFormat>,
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = forms(),
+        hide_possible_values = true,
+        help_heading = OUTPUT
+    )]
+    pub(in crate::cli) output_format: Option<Form>,
     /// Write the answers in the order of the input
     #[arg(long, help_heading = OUTPUT)]
     pub(in crate::cli) ordered: bool,
@@ -114,13 +121,9 @@ pub(in crate::cli) struct BatchArgs {
     pub(in crate::cli) call: CallArgs,
 }
 
-/// How answers are written. Without docs of their own, the values take a line of the help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum OutputFormat {
-    Simple,
-    Openai,
-    Text,
-    Csv,
+/// The forms of the answers, as values of an option.
+fn forms() -> impl TypedValueParser<Value = Form> {
+    one_of(Form::ALL.iter().map(|form| form.as_str()))
 }
 
 /// Dollars above 0.
@@ -134,12 +137,12 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
         return list::show(args.format, global, ui);
     }
     let templated = args.call.request.template.is_some();
-    let sources = sources(&args.files, args.input_format, templated)?;
+    let sources = Source::all(&args.files, args.input_format, templated)?;
     check_files(args)?;
     let session = Session::new(global)?;
     let context = session::context(Origin::Batch, &args.call, &session, ui, CancellationToken::new())?;
     // The lines of OpenAI's form are told apart by their ids.
-    let unique_ids = args.output_format == Some(OutputFormat::Openai);
+    let unique_ids = args.output_format == Some(Form::Openai);
     let reading = Reading { limit: args.limit, unique_ids };
     let checked = input::check(&sources, reading, &context)?;
     let needs_budgets = args.call.dry_run || prompt::asks(global);
@@ -291,13 +294,7 @@ fn wanted(outset: Option<&Outset>) -> impl Fn(u64, Option<&str>) -> bool + Sync 
 
 /// How the answers are written.
 fn form(args: &BatchArgs, batch_lines: bool) -> Form {
-    match args.output_format {
-        None if batch_lines => Form::Openai,
-        None | Some(OutputFormat::Simple) => Form::Simple,
-        Some(OutputFormat::Openai) => Form::Openai,
-        Some(OutputFormat::Text) => Form::Text,
-        Some(OutputFormat::Csv) => Form::Csv,
-    }
+    args.output_format.unwrap_or(if batch_lines { Form::Openai } else { Form::Simple })
 }
 
 /// What to do about an OUT that exists.

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::TypedValueParser;
 
-use crate::cli::args::key_value;
+use crate::cli::args::{key_value, one_of};
 use crate::cli::error::CliError;
 use crate::domain::batch::RunId;
 use crate::domain::call::{Origin, Status};
@@ -60,13 +60,11 @@ pub(in crate::cli::commands) struct WhichArgs {
 }
 
 fn statuses() -> impl TypedValueParser<Value = Status> {
-    PossibleValuesParser::new(Status::ALL.iter().map(|status| status.as_str()))
-        .try_map(|word| word.parse::<Status>())
+    one_of(Status::ALL.iter().map(|status| status.as_str()))
 }
 
 fn origins() -> impl TypedValueParser<Value = Origin> {
-    PossibleValuesParser::new(Origin::ALL.iter().map(|origin| origin.as_str()))
-        .try_map(|word| word.parse::<Origin>())
+    one_of(Origin::ALL.iter().map(|origin| origin.as_str()))
 }
 
 impl FilterArgs {

@@ -7,13 +7,14 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::{CallArgs, GlobalArgs, ListArgs, RequestArgs};
-use crate::cli::commands::batch::inputs::{InputFormat, sources};
+use crate::cli::commands::batch::inputs::formats;
 use crate::cli::commands::quote::{self, Shown};
 use crate::cli::error::CliError;
 use crate::cli::exit;
 use crate::cli::session::{self, Session};
 use crate::cli::ui::Ui;
 use crate::domain::call::Origin;
+use crate::ops::batch::input::{Format, Source};
 
 /// Show what files of prompts would cost
 ///
@@ -37,8 +38,8 @@ pub(super) struct EstimateArgs {
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
     /// How to read the files, whatever their names
-    #[arg(long, value_name = "FORMAT")]
-    input_format: Option<InputFormat>,
+    #[arg(long, value_name = "FORMAT", value_parser = formats())]
+    input_format: Option<Format>,
     #[command(flatten)]
     list: ListArgs,
     #[command(flatten)]
@@ -69,6 +70,6 @@ fn estimate(
     let context = session::context(Origin::Batch, &call, &session, ui, CancellationToken::new())?;
     let budgets = session.budgets(ui);
     let pipeline = session::pipeline(session, global, &call, ui)?;
-    let sources = sources(&args.files, args.input_format, args.request.template.is_some())?;
+    let sources = Source::all(&args.files, args.input_format, args.request.template.is_some())?;
     Shown::of_files(&pipeline, &context, &budgets, sources, args.limit, false, |_, _| true)
 }

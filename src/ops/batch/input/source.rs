@@ -17,23 +17,25 @@ use super::record::{Record, Records};
 use super::table::Table;
 use super::tap::{Content, Seen, Tap};
 use super::{whole, yaml};
+use crate::domain::words::words;
 use crate::ops::batch::item::LineFormat;
 
-/// How files are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Every line is a prompt.
-    Txt,
-    /// Every line is JSON.
-    Jsonl,
-    /// Comma-separated values under a header.
-    Csv,
-    /// Tab-separated values under a header.
-    Tsv,
-    /// A YAML list.
-    Yaml,
-    /// The whole file is a prompt.
-    File,
+words! {
+    /// How files are read.
+    Format {
+        /// Every line is a prompt.
+        Txt = "txt",
+        /// Every line is JSON.
+        Jsonl = "jsonl",
+        /// Comma-separated values under a header.
+        Csv = "csv",
+        /// Tab-separated values under a header.
+        Tsv = "tsv",
+        /// A YAML list.
+        Yaml = "yaml",
+        /// The whole file is a prompt.
+        File = "file",
+    }
 }
 
 /// What bytes are read through at once.
