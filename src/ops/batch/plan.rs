@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::form::Form;
 use super::input::Fingerprint;
@@ -47,20 +48,40 @@ impl Plan {
         for key in keys {
             let (then, now) = (before.settings.get(key), self.settings.get(key));
             if then != now {
-                changes.push(format!("{key} was {} and is {}", shown(then), shown(now)));
+                changes.push(change(key, then, now));
             }
         }
         changes
     }
 }
 
-/// A setting in a few words.
-fn shown(value: Option<&Value>) -> String {
-    const MOST: usize = 40;
-    let text = match value {
-        None | Some(Value::Null) => return "not set".to_owned(),
-        Some(Value::String(text)) => format!("`{text}`"),
-        Some(other) => other.to_string(),
-    };
-    if text.chars().count() <= MOST { text } else { "another one".to_owned() }
+/// A text that is compared, but not kept: it may be private.
+pub fn digest(text: &str) -> Value {
+    let digest = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>();
+    Value::String(format!("{DIGEST}{}", digest.concat()))
+}
+
+/// What such a text is told by.
+const DIGEST: &str = "sha256:";
+
+/// How a setting differs, for people.
+fn change(key: &str, then: Option<&Value>, now: Option<&Value>) -> String {
+    match (then.map(shown), now.map(shown)) {
+        (None, Some(None)) => format!("{key} was not set and is now"),
+        (Some(None), None) => format!("{key} was set and is not now"),
+        (Some(None), _) | (_, Some(None)) => format!("{key} has changed"),
+        (then, now) => {
+            let said = |setting: Option<Option<String>>| setting.flatten().unwrap_or("not set".to_owned());
+            format!("{key} was {} and is {}", said(then), said(now))
+        }
+    }
+}
+
+/// A setting as it is; nothing for a text that was not kept.
+fn shown(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.starts_with(DIGEST) => None,
+        Value::String(text) => Some(format!("`{text}`")),
+        other => Some(other.to_string()),
+    }
 }

@@ -208,11 +208,11 @@ fn other_settings_are_refused_and_named() {
     let _ = wired.llmops(args("simple", &["-s", "terse"])).run().expect_status(0);
     for (more, said) in [
         (&["-s", "terse", "-m", "gpt-5.4-mini"][..], "the model was not set and is `gpt-5.4-mini`"),
-        (&["-s", "chatty"], "the system prompt was `terse` and is `chatty`"),
-        (&[], "the system prompt was `terse` and is not set"),
-        (&["-s", "terse", "-t", "t.j2"], "the template was not set and is `Why {{ prompt }}?`"),
-        (&["-s", "terse", "--param", "top_p=0.5"], "the parameters was"),
-        (&["-s", "terse", "--temperature", "0"], "the parameters was"),
+        (&["-s", "chatty"], "the system prompt has changed"),
+        (&[], "the system prompt was set and is not now"),
+        (&["-s", "terse", "-t", "t.j2"], "the template was not set and is now"),
+        (&["-s", "terse", "--param", "top_p=0.5"], "--param or --temperature was not set and is now"),
+        (&["-s", "terse", "--temperature", "0"], "--param or --temperature was not set and is now"),
         (&["-s", "terse", "--max-tokens", "9"], "--max-tokens was not set and is 9"),
     ] {
         let out = wired.env.read("out");

@@ -52,3 +52,20 @@ fn an_answer_that_has_no_line_yet_is_not_bought_again() {
         assert_eq!(packed(&wired) > 0, bodies != "none", "{form}");
     }
 }
+
+#[test]
+fn what_a_run_was_asked_to_do_is_compared_without_its_texts() {
+    let wired = held(&Gate::new()).config("store: {bodies: none}");
+    wired.env.write("in.txt", "well\n");
+    wired.env.write("t.j2", "{{ prompt }}{# a private template #}");
+    let secret = "sk-proj-abcdefghijklmnop";
+    let args = ["batch", "in.txt", "-o", "out", "-t", "t.j2", "-s", secret];
+    let _ = wired.llmops(args).run();
+    let files = wired.env.files_below("data");
+    for text in ["a private template", secret] {
+        let found = |bytes: &[u8]| bytes.windows(text.len()).any(|some| some == text.as_bytes());
+        assert!(!files.is_empty() && files.iter().all(|(_, bytes)| !found(bytes)), "{text}");
+    }
+    let listed = wired.llmops(["batch", "--list", "--format", "json"]).run().expect_status(0).json();
+    assert!(listed[0]["inputs"][0] == "in.txt" && !listed.to_string().contains(secret), "{listed}");
+}

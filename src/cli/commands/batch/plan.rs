@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use super::BatchArgs;
 use crate::ops::batch::form::Form;
 use crate::ops::batch::input::Checked;
-use crate::ops::batch::plan::Plan;
+use crate::ops::batch::plan::{Plan, digest};
 use crate::pipeline::CallContext;
+use crate::policy::mask::mask;
 
 /// What these arguments ask for.
 pub(super) fn of(
@@ -26,7 +27,8 @@ pub(super) fn of(
         settings: settings(args, context, default),
         form,
         ordered: args.ordered,
-        args: std::env::args_os().map(|arg| shell_word(&arg)).collect(),
+        // What looks like a key is not written down, though whoever goes on has to type it again.
+        args: std::env::args_os().map(|arg| mask(&shell_word(&arg)).into_owned()).collect(),
         folder: shell_word(std::env::current_dir().unwrap_or_default().as_os_str()),
     }
 }
@@ -34,17 +36,18 @@ pub(super) fn of(
 /// What shapes the answers, by the names that people know it by.
 fn settings(args: &BatchArgs, context: &CallContext, default: Option<&str>) -> Map<String, Value> {
     let overrides = &context.overrides;
-    let template = overrides.template.as_ref();
-    let schema = args.call.request.schema.as_deref().map(std::fs::read_to_string);
+    let text = |text: Option<&String>| text.map(|text| digest(text));
+    let map = |map: &Map<String, Value>| (!map.is_empty()).then(|| digest(&json!(map).to_string()));
+    let schema = args.call.request.schema.as_deref().map(std::fs::read_to_string).and_then(Result::ok);
     let settings = [
         ("the model", json!(overrides.model)),
         ("the default model", json!(default.filter(|_| overrides.model.is_none()))),
-        ("the system prompt", json!(overrides.system)),
-        ("the template", json!(template.map(|template| &template.text))),
-        ("--var", json!(context.variables)),
+        ("the system prompt", json!(text(overrides.system.as_ref()))),
+        ("the template", json!(text(overrides.template.as_ref().map(|template| &template.text)))),
+        ("--var", json!(map(&context.variables))),
         ("--max-tokens", json!(overrides.max_tokens)),
-        ("the parameters", json!(overrides.fields)),
-        ("the schema", json!(schema.and_then(Result::ok))),
+        ("--param or --temperature", json!(map(&overrides.fields))),
+        ("the schema", json!(text(schema.as_ref()))),
     ];
     let said = settings.into_iter().filter(|(_, value)| !value.is_null());
     said.map(|(name, value)| (name.to_owned(), value)).collect()
