@@ -209,6 +209,9 @@ fn call(number: u64, started: DateTime<Utc>, users: u64) -> Call {
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
         item: None,
+        route: None,
+        fallback_from: None,
+        degraded: false,
         status: if failed { Status::Error } else { Status::Ok },
         attempts: 1,
         usage: Some(usage),

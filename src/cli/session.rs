@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use serde_json::Map;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -300,6 +301,10 @@ pub(super) fn context(
         schema: schema.map(Arc::new),
         user: call.user.clone(),
         tags: call.tag.clone(),
+        attrs: Map::new(),
+        route: None,
+        fallback: Arc::default(),
+        degrade: None,
         item: None,
         streamed: origin == Origin::Stream,
         wait: call.wait,

@@ -12,7 +12,7 @@ use uuid::{ContextV7, Timestamp, Uuid};
 use super::batch::ItemRef;
 use super::failure::Failure;
 use super::money::Money;
-use super::name::Target;
+use super::name::{RouteName, Target};
 use super::price::Charge;
 use super::usage::Usage;
 use super::words::words;
@@ -218,6 +218,10 @@ pub struct CallSummary {
     pub origin: Origin,
     /// The target of the last attempt.
     pub target: Target,
+    /// The route it took, if it took one.
+    pub route: Option<RouteName>,
+    /// The target that was to answer, where another did, or was asked last.
+    pub fallback_from: Option<Target>,
     /// Whom it was for.
     pub user: Option<String>,
     /// Labels, each key once.
@@ -226,6 +230,8 @@ pub struct CallSummary {
     pub item: Option<ItemRef>,
     /// How it ended.
     pub status: Status,
+    /// Whether the answer is the fixed one of a call that nobody answered.
+    pub degraded: bool,
     /// How many attempts were made.
     pub attempts: u32,
     /// Tokens, reported or counted.

@@ -13,6 +13,7 @@ pub mod name;
 pub mod overrides;
 pub mod price;
 pub mod request;
+pub mod route;
 pub mod secret;
 pub mod settings;
 pub mod text;

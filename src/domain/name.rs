@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -46,6 +46,10 @@ name!(
 name!(
     /// A provider as configuration calls it: `openai`, `sim`.
     ProviderName
+);
+name!(
+    /// A route as configuration calls it: `default`, `support`.
+    RouteName
 );
 
 /// A model at a provider: what one attempt is sent to. Shown as `provider/model`.

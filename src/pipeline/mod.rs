@@ -36,7 +36,7 @@ use crate::domain::batch::ItemRef;
 use crate::domain::call::{CallSummary, Origin, Status};
 use crate::domain::event::{Completion, Delta};
 use crate::domain::failure::Failure;
-use crate::domain::name::Target;
+use crate::domain::name::{RouteName, Target};
 use crate::domain::overrides::Overrides;
 use crate::domain::request::{ChatRequest, RequestError};
 use crate::domain::settings::Timeouts;
@@ -99,6 +99,15 @@ pub struct CallContext {
     pub user: Option<String>,
     /// Labels; the last of a key counts.
     pub tags: Vec<(String, String)>,
+    /// What is known of the user, for rules to ask about; numbers stay numbers.
+    pub attrs: Map<String, Value>,
+    /// The route to take; without it, and without a model of its own, the call takes the route `default` if there
+    /// is one.
+    pub route: Option<RouteName>,
+    /// Models to ask where the others fail, instead of the route's.
+    pub fallback: Arc<[String]>,
+    /// What to answer where nobody else does, instead of the route's text.
+    pub degrade: Option<String>,
     /// The item of a batch that it is for, if that keeps a journal.
     pub item: Option<ItemRef>,
     /// Whether to ask for the answer in pieces.
