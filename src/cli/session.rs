@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde_json::Map;
@@ -14,13 +15,13 @@ use super::log;
 use super::ui::Ui;
 use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
-use crate::domain::name::ProviderName;
+use crate::domain::name::{ProviderName, Target};
 use crate::domain::price::Rates;
 use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
 use crate::domain::zone::Zone;
 use crate::ops::material;
 use crate::ops::quote::Budgets;
-use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline, RefusedCall};
+use crate::pipeline::{CallContext, Clock, Health, Notice, Parts, Pipeline, RefusedCall};
 use crate::policy::model::{Catalog, most_alike};
 use crate::policy::price::{CONFIGURED, ModelPrice, PriceBook};
 use crate::policy::template;
@@ -103,6 +104,13 @@ impl Session {
                 Some((model, format!("{} is the first provider with a key ({source})", provider.name)))
             },
         )
+    }
+
+    /// Whom calls go to where nothing else is said.
+    pub(super) fn usual_targets(&self) -> Result<Vec<Target>, CliError> {
+        let catalog = self.catalog(&self.prices()?);
+        let model = self.default_model().map(|(model, _)| model);
+        Ok(model.and_then(|model| catalog.resolve(&model).ok()).into_iter().collect())
     }
 
     /// Opens the store for writing, and begins to forget what is older than it keeps.
@@ -226,6 +234,7 @@ pub(super) fn pipeline(
         records: !global.no_log,
         default_max_tokens: settings.default_max_tokens,
         retry,
+        health: Health::new(settings.breaker),
         timeouts,
         logs,
         clock: Clock::system(),
@@ -308,11 +317,22 @@ pub(super) fn context(
         item: None,
         streamed: origin == Origin::Stream,
         wait: call.wait,
+        outage: outage(origin, call.wait),
         allow_unpriced: call.allow_unpriced,
         unsent: cancel.child_token(),
         cancel,
         notify: Arc::new(move |notice: Notice| ui.notice(&notice)),
     })
+}
+
+/// How long a call waits where nobody may be asked: a batch would fail without need, and gives up in the end.
+fn outage(origin: Origin, wait: bool) -> Duration {
+    const OF_A_BATCH: Duration = Duration::from_secs(300);
+    match (origin, wait) {
+        (Origin::Batch, _) => OF_A_BATCH,
+        (_, true) => Duration::MAX,
+        (_, false) => Duration::ZERO,
+    }
 }
 
 /// A runtime on this thread: calls wait for networks, not for processors.

@@ -134,6 +134,27 @@ impl Ui {
                     self.detail(&line);
                 }
             }
+            Notice::FallingBack { target, failure } => {
+                let line = format!("{}; asking another than {target}", failure.message);
+                if self.verbose == 0 && self.is_news(&target.to_string()) {
+                    self.note(&line);
+                } else {
+                    self.detail(&line);
+                }
+            }
+            Notice::Shut { target, until, open } => {
+                if self.is_news(&target.to_string()) {
+                    let what = if *open { "its breaker is open" } else { "its provider asks for time" };
+                    let until = until.format("%H:%M:%S UTC");
+                    self.note(&format!("waiting for {target}: {what} until {until}"));
+                }
+            }
+            Notice::Degraded { failure } => {
+                self.note(&plain(&format!(
+                    "note: the fixed text is answered, since nobody else did: {}",
+                    failure.message
+                )));
+            }
             Notice::Waiting { obstacle } => {
                 if self.is_news(&obstacle.budget.to_string()) {
                     self.note(&plain(&format!("waiting: {obstacle}")));

@@ -39,6 +39,7 @@ pub use trust::Trust;
 use crate::domain::money::Money;
 use crate::domain::settings::{LogSettings, ProviderSettings, SimSettings, StoreSettings, Timeouts};
 use crate::domain::zone::Zone;
+use crate::policy::breaker::BreakerPolicy;
 use crate::policy::retry::RetryPolicy;
 use decode::decode;
 use providers::{assemble, variable_of};
@@ -68,6 +69,8 @@ pub struct Settings {
     pub sim: SimSettings,
     /// How often to try.
     pub retry: RetryPolicy,
+    /// When a target is left alone.
+    pub breaker: BreakerPolicy,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// The limit on output tokens of a call that is under a budget and has none of its own.
@@ -283,6 +286,7 @@ fn settings(tree: &Node, environment: &Environment) -> Result<Settings, ConfigEr
         templates: sections.templates.0.into_iter().collect(),
         sim: sections.sim.into_settings().map_err(wrong)?,
         retry: sections.retry.into_policy().map_err(wrong)?,
+        breaker: sections.breaker.into_policy().map_err(wrong)?,
         timeouts: sections.timeouts.into_timeouts(),
         default_max_tokens: sections.budgets.default_max_tokens.get(),
         confirm_above: sections.batch.confirm_above_usd.0,
@@ -324,6 +328,7 @@ mod tests {
         assert_eq!(settings.providers.len(), 12);
         assert_eq!(settings.store, StoreSettings::default());
         assert_eq!(settings.retry, RetryPolicy::default());
+        assert_eq!(settings.breaker, BreakerPolicy::default());
         let written = yaml::parse(DEFAULTS, &Arc::from(Path::new("default.yaml"))).unwrap();
         let values = |node: &Node| -> Vec<(String, serde_json::Value)> {
             node.leaves().into_iter().map(|(path, node)| (path.join("."), show::value_of(node))).collect()

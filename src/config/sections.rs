@@ -1,7 +1,7 @@
 //! What may be written in configuration, section by section: the types that files are read into, and from
 //! which the JSON schema for editors is made. `default.yaml` gives every field that is not optional.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -12,6 +12,7 @@ use super::providers::ProviderSection;
 use super::sim::SimSection;
 use super::values::{Age, Dollars, Limit, Ordered, Size, Span, ZoneName};
 use crate::domain::settings::{Bodies, LogFormat, Synchronous, Timeouts};
+use crate::policy::breaker::BreakerPolicy;
 use crate::policy::retry::RetryPolicy;
 
 /// A config file of llmops.
@@ -29,6 +30,8 @@ pub(super) struct Sections {
     pub(super) templates: Ordered<String>,
     /// How often to try.
     pub(super) retry: RetrySection,
+    /// When a target is left alone, and for how long.
+    pub(super) breaker: BreakerSection,
     /// How long to wait.
     pub(super) timeouts: TimeoutsSection,
     /// Calls under budgets.
@@ -53,6 +56,24 @@ pub(super) struct RetrySection {
     base: Span,
     /// The longest wait.
     max: Span,
+}
+
+/// `breaker:`
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BreakerSection {
+    /// So many failures in a row open it.
+    failures: NonZeroU32,
+    /// And this share of failures, from 0 to 1, …
+    failure_rate: f64,
+    /// … among at least so many calls …
+    least_calls: NonZeroU32,
+    /// … within so long.
+    window: Limit,
+    /// For how long it opens at first; twice as long with every probe that fails.
+    open: Limit,
+    /// The longest.
+    longest: Limit,
 }
 
 /// `timeouts:`
@@ -153,6 +174,25 @@ impl RetrySection {
             return Err(Wrong::new(&["retry", "retries"], &reason));
         }
         Ok(RetryPolicy { retries: self.retries, base: self.base.0, max: self.max.0 })
+    }
+}
+
+impl BreakerSection {
+    pub(super) fn into_policy(self) -> Result<BreakerPolicy, Wrong> {
+        if !(self.failure_rate > 0.0 && self.failure_rate <= 1.0) {
+            return Err(Wrong::new(&["breaker", "failure_rate"], "a share above 0, up to 1"));
+        }
+        if self.longest.0 < self.open.0 {
+            return Err(Wrong::new(&["breaker", "longest"], "not shorter than `breaker.open`"));
+        }
+        Ok(BreakerPolicy {
+            failures: self.failures.get(),
+            failure_rate: self.failure_rate,
+            least_calls: self.least_calls.get(),
+            window: self.window.0,
+            open: self.open.0,
+            longest: self.longest.0,
+        })
     }
 }
 

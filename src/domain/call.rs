@@ -198,6 +198,8 @@ words! {
         Budget = "budget",
         /// It has no price, and is under a budget.
         Unpriced = "unpriced",
+        /// No target may be asked now.
+        Unavailable = "unavailable",
         /// Its program was killed while it was in flight.
         Unknown = "unknown",
         /// An input line that is not a request.

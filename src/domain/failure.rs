@@ -27,6 +27,8 @@ words! {
         Budget = "budget",
         /// It has no price, and is under a budget: nothing was sent.
         Unpriced = "unpriced",
+        /// No target may be asked now: nothing was sent.
+        Unavailable = "unavailable",
     }
 }
 
@@ -69,7 +71,7 @@ impl Failure {
     /// Whether the provider may have run the request, and billed it, although no answer came of it. An answer
     /// that does not fit did come, with its usage.
     pub fn may_be_billed(&self) -> bool {
-        use FailureKind::{Budget, Connect, Http, Schema, Unpriced};
-        !matches!(self.kind, Connect | Http | Schema | Budget | Unpriced)
+        use FailureKind::{Budget, Connect, Http, Schema, Unavailable, Unpriced};
+        !matches!(self.kind, Connect | Http | Schema | Budget | Unpriced | Unavailable)
     }
 }

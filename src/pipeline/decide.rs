@@ -1,30 +1,78 @@
 //! Decide: from a request and its context to a plan. No waiting, and nothing is sent.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{CallContext, Parts, RefusedCall};
-use crate::domain::name::Target;
+use crate::domain::name::{RouteName, Target};
 use crate::domain::request::ChatRequest;
 use crate::provider::Outgoing;
 
-/// Where a call goes, and what is sent.
+/// Who is asked, and what is sent.
 #[derive(Debug)]
 pub struct Plan {
-    /// The target.
+    /// Who is asked now.
     pub target: Target,
     /// What it gets.
     pub outgoing: Outgoing,
+    /// The route that led there.
+    pub route: Option<RouteName>,
+    /// Everybody who may be asked, in the order in which they are.
+    pub(super) targets: Vec<Target>,
+    /// The request before it was made to fit one of them; kept where there are several.
+    base: Option<Box<ChatRequest>>,
+    /// Time for the call, if the route says.
+    pub(super) deadline: Option<Duration>,
+    /// What is answered when nobody answers.
+    pub(super) degrade: Option<String>,
 }
 
-/// The model is the context's, else the request's, else the default.
+/// The model is the context's, else the request's, else the default; after it come the models to fall back to.
 pub(super) fn plan(
     parts: &Parts,
     mut request: ChatRequest,
     context: &CallContext,
 ) -> Result<Plan, RefusedCall> {
-    let target = target(parts, context.overrides.model.as_deref().or(request.model()))?;
-    let settings = parts.providers.settings(&target.provider)?;
+    let mut targets = vec![target(parts, context.overrides.model.as_deref().or(request.model()))?];
+    for model in context.fallback.iter() {
+        let target = target(parts, Some(model))?;
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
     context.fill(&mut request)?;
+    let base = (targets.len() > 1).then(|| Box::new(request.clone()));
+    let outgoing = fit(parts, request, &targets[0], context)?;
+    let target = targets[0].clone();
+    let degrade = context.degrade.clone();
+    Ok(Plan { target, outgoing, route: None, targets, base, deadline: None, degrade })
+}
+
+impl Plan {
+    /// Turns to another of its targets.
+    pub(super) fn turn_to(
+        &mut self,
+        parts: &Parts,
+        place: usize,
+        context: &CallContext,
+    ) -> Result<(), RefusedCall> {
+        if let (Some(target), Some(base)) = (self.targets.get(place), &self.base) {
+            self.outgoing = fit(parts, (**base).clone(), target, context)?;
+            self.target = target.clone();
+        }
+        Ok(())
+    }
+}
+
+/// A request as one of the targets gets it.
+fn fit(
+    parts: &Parts,
+    mut request: ChatRequest,
+    target: &Target,
+    context: &CallContext,
+) -> Result<Outgoing, RefusedCall> {
+    let settings = parts.providers.settings(&target.provider)?;
     context.overrides.apply(&mut request, &settings.limit_field);
     request.check_fields()?;
     if let Some(schema) = &context.schema {
@@ -35,11 +83,10 @@ pub(super) fn plan(
     }
     request.set("model", target.model.as_str().into());
     request.set_streamed(context.streamed);
-    let outgoing = outgoing(request, &target, context.streamed);
-    Ok(Plan { target, outgoing })
+    Ok(outgoing(request, target, context.streamed))
 }
 
-/// A request as its target gets it.
+/// What is sent of a request.
 pub(super) fn outgoing(request: ChatRequest, target: &Target, streamed: bool) -> Outgoing {
     let body = Bytes::from(request.to_json());
     Outgoing { request, body, model: target.model.clone(), streamed }

@@ -1,58 +1,132 @@
-//! Dispatch: attempts at the plan's target until one begins to answer. Retries happen here and only here,
-//! before the first delta; what to do about a failure is `policy::retry`'s to say.
+//! Dispatch: attempts at the plan's targets until one begins to answer. Retries and fallbacks happen here and only
+//! here, before the first delta; what to do about a failure is `policy::retry`'s to say. A target may take its share
+//! of the call's time and no more, so that one that hangs leaves some to those that come after it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::Notice;
-use super::repair;
 use super::run::{Live, Run, after, millis};
 use crate::domain::call::Attempt;
 use crate::domain::event::Event;
 use crate::domain::failure::{Failure, FailureKind};
-use crate::policy::retry::{GiveUp, LONGEST_RETRY_AFTER, Next};
+use crate::domain::name::Target;
+use crate::policy::retry::{Fallback, GiveUp, LONGEST_RETRY_AFTER, Next, advise};
+
+/// With another target ready, a provider that asks for more time than this is not waited for.
+const SHORT: Duration = Duration::from_secs(5);
 
 impl Run {
     pub(super) async fn dispatch(&mut self) -> Result<Live, Failure> {
         loop {
+            self.admit().await?;
             self.hold().await?;
-            let failure = match self.attempt().await {
-                Ok(live) => return Ok(live),
-                Err(failure) => failure,
-            };
-            self.end_attempt(Some(failure.clone()));
-            self.covered &= !failure.may_be_billed();
-            let made = self.tried();
-            let left = self.deadline().saturating_duration_since(Instant::now());
-            match self.parts.retry.next(&failure, made, left, fastrand::f64()) {
-                Next::RetryIn(wait) => self.wait(failure, wait).await,
-                Next::GiveUp(why) => {
-                    return Err(explain(failure, why, made, self.parts.clock.now()));
+            match self.attempt().await {
+                Ok(live) => {
+                    self.succeeded().await;
+                    return Ok(live);
                 }
+                Err(failure) => self.go_on(failure).await?,
             }
         }
     }
 
-    /// The attempts that count as tries: one whose answer only does not fit was no bad luck.
-    fn tried(&self) -> u32 {
-        let tries = self.attempts.iter().filter(|attempt| !repair::is_unfit(attempt)).count();
-        u32::try_from(tries).unwrap_or(u32::MAX)
+    /// The target has begun to answer.
+    async fn succeeded(&mut self) {
+        let (parts, latency) =
+            (&self.parts, self.under_way.map_or(Duration::ZERO, |(began, _)| began.elapsed()));
+        let sent = self.sent(parts, &self.plan.target);
+        parts.health.succeeded(parts.store.as_ref(), sent, latency, parts.clock.now()).await;
+        self.progress.probe = false;
     }
 
+    /// What to do once an attempt has failed: after a wait the same again, or something else at once. The failure
+    /// comes back where nothing is left to do.
+    async fn go_on(&mut self, failure: Failure) -> Result<(), Failure> {
+        let parts = Arc::clone(&self.parts);
+        let (advice, now) = (advise(&failure), parts.clock.now());
+        let sent = self.sent(&parts, &self.plan.target);
+        let is_open = parts.health.failed(parts.store.as_ref(), sent, &failure, advice, now).await;
+        let tries = &mut self.progress.tries[self.progress.at];
+        *tries += u32::from(!std::mem::take(&mut self.progress.probe));
+        let made = (*tries).max(1);
+        self.end_attempt(Some(failure.clone()));
+        self.covered &= !failure.may_be_billed();
+        if advice.of_key && self.has_another_key(&parts) {
+            return Ok(());
+        }
+        match parts.retry.next(&failure, made, self.left_here(), fastrand::f64()) {
+            // Whether anybody may be asked is to be seen.
+            Next::RetryIn(_) if is_open || self.is_not_worth_waiting(&failure) => {
+                self.tell_of_fallback(failure);
+                Ok(())
+            }
+            Next::RetryIn(wait) => {
+                self.wait(failure, wait).await;
+                Ok(())
+            }
+            Next::GiveUp(why) => self.fall_back(failure, why, made, advice.fallback),
+        }
+    }
+
+    /// What is left of the time that this target may take.
+    fn left_here(&self) -> Duration {
+        let until = self.progress.until.unwrap_or_else(|| self.deadline()).min(self.deadline());
+        until.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether the provider asks for more time than is worth waiting while another target is ready.
+    fn is_not_worth_waiting(&self, failure: &Failure) -> bool {
+        failure.retry_after.is_some_and(|asked| asked > SHORT) && self.is_another_ready()
+    }
+
+    /// Gives this target up and leaves it to the others, if the failure is one that they may not have.
+    fn fall_back(&mut self, failure: Failure, why: GiveUp, made: u32, whom: Fallback) -> Result<(), Failure> {
+        let (targets, at) = (&self.plan.targets, self.progress.at);
+        self.progress.given_up[at] = true;
+        if whom == Fallback::OtherProvider {
+            let same = |target: &Target| target.provider == targets[at].provider;
+            let given_up = self.progress.given_up.iter_mut().zip(targets);
+            given_up.filter(|(_, target)| same(target)).for_each(|(given_up, _)| *given_up = true);
+        }
+        if whom == Fallback::No || !self.progress.has_another() || self.is_over() {
+            return Err(explain(failure, why, made, self.parts.clock.now()));
+        }
+        self.tell_of_fallback(failure);
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline()
+    }
+
+    fn tell_of_fallback(&self, failure: Failure) {
+        if self.progress.has_another() {
+            (self.context.notify)(Notice::FallingBack { target: self.plan.target.clone(), failure });
+        }
+    }
+
+    /// Waits before the next attempt; no longer than until there is none, since others have opened the breaker.
     async fn wait(&self, failure: Failure, wait: Duration) {
         (self.context.notify)(Notice::Retrying { target: self.plan.target.clone(), failure, wait });
-        sleep(wait).await;
+        let until = Instant::now() + wait;
+        let store = self.parts.store.as_ref();
+        while Instant::now() < until && !self.parts.health.is_open(store, &self.plan.target) {
+            self.parts.health.change_or(until.saturating_duration_since(Instant::now())).await;
+        }
     }
 
     /// One attempt, up to its first event.
     async fn attempt(&mut self) -> Result<Live, Failure> {
         let now = Instant::now();
         self.under_way = Some((now, now - self.began));
+        self.parts.health.begin(&self.plan.target, self.progress.key);
         let number = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
         let first_delta = self.parts.timeouts.first_delta;
-        let until = after(now, first_delta).min(self.deadline());
+        let until = after(now, first_delta).min(now + self.left_here());
         let open = async {
             let mut stream = self.provider.open(self.outgoing(), number).await?;
             loop {
@@ -74,6 +148,7 @@ impl Run {
     /// Ends the attempt under way, if there is one.
     pub(super) fn end_attempt(&mut self, failure: Option<Failure>) {
         if let Some((began, offset)) = self.under_way.take() {
+            self.parts.health.end(&self.plan.target, self.progress.key);
             self.attempts.push(Attempt {
                 target: self.plan.target.clone(),
                 offset_ms: millis(offset),
@@ -86,7 +161,7 @@ impl Run {
 
     /// When the call's time is over.
     pub(super) fn deadline(&self) -> Instant {
-        after(after(self.began, self.parts.timeouts.total), self.put_off)
+        after(after(self.began, self.plan.deadline.unwrap_or(self.parts.timeouts.total)), self.put_off)
     }
 
     /// A timeout: of the whole call if its time is over, else of this attempt.

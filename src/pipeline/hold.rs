@@ -14,9 +14,10 @@ use super::run::{Held, Run, cancelled};
 use super::{Notice, decide};
 use crate::domain::account::Account;
 use crate::domain::budget::BudgetId;
-use crate::domain::call::{CallId, Cost};
+use crate::domain::call::{Attempt, CallId, Cost};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::money::Money;
+use crate::domain::name::Target;
 use crate::policy::budget::{Ask, Obstacle, Settlement, Verdict};
 use crate::policy::price::{self, Billed};
 use crate::policy::tokens;
@@ -112,10 +113,17 @@ impl Run {
         let input = counted.unwrap_or_else(|| tokens::bound(request, body.len()));
         // What was predicted and is not in the answer is on the bill, too.
         let predicted = request.body().get("prediction").map_or(0, |text| text.to_string().len() as u64);
-        let output = self.output_limit().saturating_add(predicted).saturating_mul(request.answers());
+        let output = |target: &Target| {
+            self.output_limit(target).saturating_add(predicted).saturating_mul(request.answers())
+        };
+        let most_at = |target: &Target, tier: Option<&str>| {
+            let price = self.parts.prices.quote(target, input, tier, self.started)?;
+            price::most(&price.rates, request, input, output(target))
+        };
+        // The dearest of those that may come to answer counts; what has no price is refused once it comes to that.
         let most = |tier: Option<&str>| {
-            let price = self.parts.prices.quote(&self.plan.target, input, tier, self.started)?;
-            price::most(&price.rates, request, input, output)
+            let others = self.others().filter_map(|target| most_at(target, tier));
+            most_at(&self.plan.target, tier).map(|own| others.fold(own, u128::max))
         };
         // The answer's tier is billed, which may not be the one that was asked for.
         let tier = request.body().get("service_tier").and_then(Value::as_str);
@@ -133,9 +141,9 @@ impl Run {
     }
 
     /// The request's own limit on output tokens, else the usual one, as far as the model goes.
-    fn output_limit(&self) -> u64 {
+    fn output_limit(&self, target: &Target) -> u64 {
         let usual = || {
-            let listing = self.parts.prices.find(&self.plan.target);
+            let listing = self.parts.prices.find(target);
             let most = listing.and_then(|listing| listing.price.max_output_tokens);
             most.unwrap_or(u64::MAX).min(self.parts.default_max_tokens)
         };
@@ -148,7 +156,7 @@ impl Run {
         if held == Money::ZERO || outgoing.request.output_limit().is_some() {
             return;
         }
-        let limit = self.output_limit();
+        let limit = self.output_limit(&self.plan.target);
         let mut request = outgoing.request.clone();
         let settings = self.parts.providers.settings(&self.plan.target.provider);
         let field = settings.map_or("max_tokens", |settings| settings.limit_field.as_str());
@@ -210,7 +218,8 @@ impl Run {
     }
 
     /// Time that was spent waiting is not the call's: if nothing was sent yet, it begins now.
-    fn put_off(&mut self, waited: Duration) {
+    pub(super) fn put_off(&mut self, waited: Duration) {
+        self.progress.until = self.progress.until.map(|until| until + waited);
         if self.attempts.is_empty() {
             self.started = self.parts.clock.now();
             self.id = CallId::at(self.started);
@@ -241,13 +250,32 @@ impl Run {
 
     /// What the call has come to for the budgets it is under.
     pub(super) fn settlement(&self, cost: &Cost) -> Settlement {
-        let billed: Vec<Billed> = self.attempts.iter().map(price::billed).collect();
-        let lost = billed.iter().enumerate().filter(|(_, billed)| **billed == Billed::Unknown);
-        let held: Vec<Option<Money>> = lost.map(|(attempt, _)| self.held_for(attempt)).collect();
+        let mut elsewhere: Vec<(Target, Settlement)> = Vec::new();
+        for Attempt { target, .. } in &self.attempts {
+            if *target != self.plan.target && elsewhere.iter().all(|(known, _)| known != target) {
+                let there = self.attempts.iter().filter(|attempt| attempt.target == *target);
+                let cost = price::cost_of(&there.cloned().collect::<Vec<_>>()).amount;
+                elsewhere.push((target.clone(), self.settlement_at(target, cost.unwrap_or_default())));
+            }
+        }
+        let others: Money = elsewhere.iter().map(|(_, settlement)| settlement.cost).sum();
+        // A call's cost is rounded once: its parts add up to it.
+        let own = cost.amount.unwrap_or_default() - others;
+        Settlement { elsewhere, ..self.settlement_at(&self.plan.target, own) }
+    }
+
+    /// What it has come to at one target, which is known to have cost so much.
+    fn settlement_at(&self, target: &Target, cost: Money) -> Settlement {
+        let there = self.attempts.iter().enumerate().filter(|(_, attempt)| attempt.target == *target);
+        let billed: Vec<(usize, Billed)> =
+            there.map(|(place, attempt)| (place, price::billed(attempt))).collect();
+        let lost = billed.iter().filter(|(_, billed)| *billed == Billed::Unknown);
+        let held: Vec<Option<Money>> = lost.map(|(place, _)| self.held_for(*place)).collect();
         Settlement {
-            cost: cost.amount.unwrap_or_default(),
+            cost,
             unknown: held.iter().flatten().copied().sum(),
-            unpriced: held.contains(&None) || billed.contains(&Billed::Unpriced),
+            unpriced: held.contains(&None) || billed.iter().any(|(_, billed)| *billed == Billed::Unpriced),
+            elsewhere: Vec::new(),
         }
     }
 

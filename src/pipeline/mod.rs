@@ -2,19 +2,24 @@
 //!
 //! ```text
 //! decide    options, template and configuration become a plan: the target, the request as it is sent   (decide.rs)
-//! dispatch  attempts, each with its time limits, until the first delta; retries happen here  (dispatch.rs)
+//! dispatch  attempts, each with its time limits, until the first delta; retries and fallbacks (dispatch.rs)
+//! admit     before each, a target that may be asked: breakers, rate clocks, keys               (admit.rs, health.rs)
 //! hold      before each, what it may cost is set aside under the budgets that cover the call  (hold.rs)
 //! pump      the rest of the answer goes to the reader, over a bounded channel                (pump.rs)
 //! repair    an answer that does not fit its schema is asked for once more                    (repair.rs)
+//! degrade   where nobody answers, the fixed answer, if there is one                            (degrade.rs)
 //! observe   one record of the call goes to the store before the reader sees the end          (record.rs)
 //! ```
 //!
 //! A call runs in a task of its own that owns its record, so that it is settled whatever becomes of the
 //! caller: ^C, a reader that goes away, a closed pipe. [`Pipeline::finish`] waits for all of them.
 
+mod admit;
 mod clock;
 mod decide;
+mod degrade;
 mod dispatch;
+mod health;
 mod hold;
 mod pump;
 mod record;
@@ -22,7 +27,9 @@ mod repair;
 mod run;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +37,7 @@ use tokio_util::task::TaskTracker;
 
 pub use clock::Clock;
 pub use decide::Plan;
+pub use health::Health;
 use run::Run;
 
 use crate::domain::batch::ItemRef;
@@ -69,6 +77,8 @@ pub struct Parts {
     pub default_max_tokens: u64,
     /// How often to try.
     pub retry: RetryPolicy,
+    /// Whom to leave alone.
+    pub health: Health,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// Who hears of every call.
@@ -114,6 +124,8 @@ pub struct CallContext {
     pub streamed: bool,
     /// Whether to wait for the next period of a budget that is spent.
     pub wait: bool,
+    /// How long on end to wait where none of the targets may be asked.
+    pub outage: Duration,
     /// Whether to send it under a budget although its model has no price.
     pub allow_unpriced: bool,
     /// Ends the call if nothing was sent yet.
@@ -134,7 +146,28 @@ pub enum Notice {
         /// What went wrong.
         failure: Failure,
         /// How long until the next attempt.
-        wait: std::time::Duration,
+        wait: Duration,
+    },
+    /// A target has failed, or is left alone: another is asked.
+    FallingBack {
+        /// The target.
+        target: Target,
+        /// What went wrong.
+        failure: Failure,
+    },
+    /// None of the targets may be asked now: the call waits for this one.
+    Shut {
+        /// The target.
+        target: Target,
+        /// Until when.
+        until: DateTime<Utc>,
+        /// Whether its breaker is open; else its provider has asked for time.
+        open: bool,
+    },
+    /// Nobody has answered, and the fixed answer is given.
+    Degraded {
+        /// What went wrong last.
+        failure: Failure,
     },
     /// A budget has no room for the call now: it waits.
     Waiting {
@@ -183,6 +216,8 @@ pub struct Outcome {
     pub kept: bool,
     /// The budget that ended it, if one did.
     pub obstacle: Option<Box<Obstacle>>,
+    /// Whether it ended because none of its targets could be asked, for as long as it may wait.
+    pub shut_out: bool,
 }
 
 /// Why a call was not made: nothing was sent, and nothing is on the books.
@@ -281,7 +316,7 @@ impl Pipeline {
         let plan = self.plan(request, &context)?;
         // A command that prints the key may take its time.
         let provider = tokio::select! {
-            provider = self.parts.providers.get(&plan.target.provider) => provider.map_err(RefusedCall::from)?,
+            provider = self.parts.providers.get(&plan.target.provider, 0) => provider.map_err(RefusedCall::from)?,
             () = context.cancel.cancelled() => return Err(RefusedCall::Cancelled.into()),
         };
         let (opened, opening) = oneshot::channel();
@@ -309,7 +344,7 @@ impl Pipeline {
     /// Whatever keeps it from being called.
     pub async fn check_model(&self, named: Option<&str>) -> Result<Target, RefusedCall> {
         let target = decide::target(&self.parts, named)?;
-        self.parts.providers.get(&target.provider).await?;
+        self.parts.providers.get(&target.provider, 0).await?;
         Ok(target)
     }
 

@@ -26,6 +26,21 @@ impl Run {
                 let _ = self.forward(delta, &reader).await;
             }
         }
+        self.conclude(ending, &reader).await;
+    }
+
+    /// Puts the call on the books and tells its reader how it ended; where nobody answered, with the fixed answer, if
+    /// there is one.
+    pub(super) async fn conclude(mut self: Box<Self>, ending: Ending, reader: &mpsc::Sender<AnswerEvent>) {
+        let ending = match ending {
+            Ending::Nothing(failure) if self.degrades(&failure) => {
+                let (delta, ending) = self.degrade(failure);
+                // It is the answer, whoever reads it.
+                let _ = self.forward(delta, reader).await;
+                ending
+            }
+            ending => ending,
+        };
         let outcome = self.settle(ending).await;
         // A reader that has gone needs no end.
         let _ = reader.send(AnswerEvent::End(Box::new(outcome))).await;

@@ -22,6 +22,8 @@ impl Run {
     /// Puts the call on the books.
     pub(super) async fn settle(mut self: Box<Self>, ending: Ending) -> Outcome {
         let failure = ending.failure().cloned();
+        let degraded = matches!(ending, Ending::Degraded(..));
+        self.let_go_of_probe().await;
         self.end_attempt(failure.clone());
         let status = if self.attempts.is_empty() { unsent(&ending) } else { status_of(&ending) };
         let (known, mut completion) = self.usage(ending).await;
@@ -37,9 +39,9 @@ impl Run {
             user: self.context.user.take(),
             tags: std::mem::take(&mut self.context.tags).into_iter().collect::<BTreeMap<_, _>>(),
             item: self.context.item,
-            route: None,
-            fallback_from: None,
-            degraded: false,
+            route: self.plan.route.take(),
+            fallback_from: self.plan.targets.first().filter(|first| **first != self.plan.target).cloned(),
+            degraded,
             status,
             attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
             usage: used_by(&self.attempts),
@@ -56,6 +58,7 @@ impl Run {
         let obstacle = self.obstacle.take();
         self.log(&summary, completion.as_ref());
         Outcome {
+            shut_out: self.progress.shut_out,
             summary,
             completion,
             recorded,
@@ -64,11 +67,20 @@ impl Run {
         }
     }
 
+    /// A probe that came to no result is left to another call.
+    async fn let_go_of_probe(&mut self) {
+        if std::mem::take(&mut self.progress.probe) {
+            let parts = &self.parts;
+            parts.health.release(parts.store.as_ref(), &self.plan.target, self.context.origin).await;
+        }
+    }
+
     /// The provider's usage; a count where it reports none; nothing where a count would be a guess.
     async fn usage(&self, ending: Ending) -> (KnownUsage, Option<Completion>) {
         match ending {
             Ending::Whole(completion) => (self.whole_usage(&completion).await, Some(*completion)),
             Ending::Unfit(unfit) => (self.whole_usage(&unfit.completion).await, Some(unfit.completion)),
+            Ending::Degraded(completion, _) => (None, Some(*completion)),
             Ending::Part(completion, _) => {
                 let usage = match completion.as_ref().and_then(|completion| completion.usage) {
                     Some(usage) => Some(usage),
@@ -175,7 +187,7 @@ fn unsent(ending: &Ending) -> Status {
 
 fn status_of(ending: &Ending) -> Status {
     match ending {
-        Ending::Whole(_) => Status::Ok,
+        Ending::Whole(_) | Ending::Degraded(..) => Status::Ok,
         Ending::Part(_, failure) | Ending::Nothing(failure) if failure.kind == FailureKind::Cancelled => {
             Status::Cancelled
         }
@@ -186,7 +198,8 @@ fn status_of(ending: &Ending) -> Status {
 
 /// Whether it is not the provider's fault, nor the request's.
 fn may_do_later(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::Cancelled | FailureKind::Budget | FailureKind::Unpriced)
+    use FailureKind::{Budget, Cancelled, Unavailable, Unpriced};
+    matches!(kind, Cancelled | Budget | Unpriced | Unavailable)
 }
 
 fn call_failure(failure: &Failure) -> CallFailure {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::admit::Progress;
 use super::{Answer, CallContext, Outcome, Parts, Plan};
 use crate::domain::call::{Attempt, CallId};
 use crate::domain::event::{Completion, Delta, Event};
@@ -24,6 +25,8 @@ pub(super) struct Run {
     pub(super) parts: Arc<Parts>,
     pub(super) provider: Arc<dyn Provider>,
     pub(super) plan: Plan,
+    /// Which of the plan's targets it has come to.
+    pub(super) progress: Progress,
     pub(super) context: CallContext,
     pub(super) id: CallId,
     pub(super) started: DateTime<Utc>,
@@ -68,6 +71,8 @@ pub(super) struct Unfit {
 pub(super) struct Repair {
     pub(super) outgoing: Outgoing,
     pub(super) rejected: Completion,
+    /// What was wrong with it.
+    pub(super) violation: String,
 }
 
 /// What the task hands to the caller when the answer begins, or when it never will.
@@ -85,6 +90,7 @@ impl Run {
             id: CallId::at(started),
             started,
             began: Instant::now(),
+            progress: Progress::new(plan.targets.len()),
             attempts: Vec::with_capacity(1),
             under_way: None,
             first_token: None,
@@ -129,6 +135,11 @@ impl Run {
                 let _ = opened.send(Ok(Answer { events }));
                 self.pump(live, sender).await;
             }
+            Err(failure) if self.degrades(&failure) => {
+                let (sender, events) = mpsc::channel(PIECES_AHEAD);
+                let _ = opened.send(Ok(Answer { events }));
+                self.conclude(Ending::Nothing(failure), &sender).await;
+            }
             Err(failure) => {
                 let outcome = self.settle(Ending::Nothing(failure)).await;
                 let _ = opened.send(Err(Box::new(outcome)));
@@ -153,6 +164,8 @@ pub(super) enum Ending {
     Part(Option<Completion>, Failure),
     /// Before its first delta.
     Nothing(Failure),
+    /// The same, and what is answered instead.
+    Degraded(Box<Completion>, Failure),
 }
 
 impl Ending {
@@ -160,7 +173,7 @@ impl Ending {
         match self {
             Self::Whole(_) => None,
             Self::Unfit(unfit) => Some(&unfit.failure),
-            Self::Part(_, failure) | Self::Nothing(failure) => Some(failure),
+            Self::Part(_, failure) | Self::Nothing(failure) | Self::Degraded(_, failure) => Some(failure),
         }
     }
 }

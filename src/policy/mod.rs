@@ -1,6 +1,8 @@
 //! Pure decisions: state, input and time go in, a decision comes out. Nothing here waits, reads a clock,
 //! rolls dice or touches a file, so every rule can be tested as a table or a property.
 
+pub mod balance;
+pub mod breaker;
 pub mod budget;
 pub mod mask;
 pub mod model;

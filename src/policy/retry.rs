@@ -16,6 +16,8 @@ pub struct Advice {
     pub fallback: Fallback,
     /// Whether it counts against the target's breaker.
     pub trips_breaker: bool,
+    /// Whether another key of the same provider may be answered.
+    pub of_key: bool,
 }
 
 /// Whether to retry.
@@ -40,8 +42,10 @@ pub enum Fallback {
     OtherProvider,
 }
 
-const NEVER: Advice = Advice { retry: Retry::No, fallback: Fallback::No, trips_breaker: false };
-const TRANSIENT: Advice = Advice { retry: Retry::Yes, fallback: Fallback::Yes, trips_breaker: true };
+const NEVER: Advice =
+    Advice { retry: Retry::No, fallback: Fallback::No, trips_breaker: false, of_key: false };
+const TRANSIENT: Advice =
+    Advice { retry: Retry::Yes, fallback: Fallback::Yes, trips_breaker: true, of_key: false };
 const PACED: Advice = Advice { trips_breaker: false, ..TRANSIENT };
 
 /// The table. `x-should-retry` overrides what it says of the statuses that are worth a thought; money that
@@ -53,6 +57,7 @@ pub fn advise(failure: &Failure) -> Advice {
         // Whether to ask for a better answer is not a question of luck: the pipeline asks once.
         // What a budget keeps from being sent does not get another try by itself either.
         FailureKind::Schema | FailureKind::Cancelled | FailureKind::Budget | FailureKind::Unpriced => NEVER,
+        FailureKind::Unavailable => Advice { fallback: Fallback::Yes, ..NEVER },
         FailureKind::Http => {
             let advice = advise_status(failure.status.unwrap_or(0), failure.code.as_deref());
             match failure.should_retry {
@@ -74,12 +79,11 @@ fn is_final(failure: &Failure) -> bool {
 fn advise_status(status: u16, code: Option<&str>) -> Advice {
     match status {
         _ if code.is_some_and(is_content_filter) => NEVER,
-        429 if code.is_some_and(is_exhausted) => {
-            Advice { retry: Retry::No, fallback: Fallback::Yes, trips_breaker: false }
-        }
-        409 | 429 => PACED,
+        429 if code.is_some_and(is_exhausted) => Advice { fallback: Fallback::Yes, of_key: true, ..NEVER },
+        409 => PACED,
+        429 => Advice { of_key: true, ..PACED },
         408 | 500..=599 => TRANSIENT,
-        401..=403 => Advice { retry: Retry::No, fallback: Fallback::OtherProvider, trips_breaker: false },
+        401..=403 => Advice { fallback: Fallback::OtherProvider, of_key: true, ..NEVER },
         _ => NEVER,
     }
 }
@@ -109,6 +113,7 @@ pub fn error_kind(failure: &Failure) -> ErrorKind {
         FailureKind::Cancelled => ErrorKind::Cancelled,
         FailureKind::Budget => ErrorKind::Budget,
         FailureKind::Unpriced => ErrorKind::Unpriced,
+        FailureKind::Unavailable => ErrorKind::Unavailable,
         FailureKind::Http => match failure.status {
             Some(429) if failure.code.as_deref().is_some_and(is_exhausted) => ErrorKind::Quota,
             Some(402) => ErrorKind::Quota,
@@ -258,9 +263,11 @@ mod tests {
             (of(FailureKind::BadResponse), Once, Move, true),
             (of(FailureKind::Schema), No, Stay, false),
             (of(FailureKind::Cancelled), No, Stay, false),
+            (of(FailureKind::Unavailable), No, Move, false),
         ];
         for (failure, retry, fallback, trips_breaker) in rows {
-            assert_eq!(advise(&failure), Advice { retry, fallback, trips_breaker }, "{failure:?}");
+            let of_key = matches!(failure.status, Some(401..=403 | 429));
+            assert_eq!(advise(&failure), Advice { retry, fallback, trips_breaker, of_key }, "{failure:?}");
         }
     }
 

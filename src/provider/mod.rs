@@ -113,9 +113,17 @@ impl Registry {
         self.settings.get(name).ok_or_else(|| ProviderError::Unknown(name.clone()))
     }
 
+    /// What a provider's keys are called, in the order in which [`Registry::get`] counts them.
+    ///
+    /// # Errors
+    /// When there is no such provider.
+    pub fn keys(&self, name: &ProviderName) -> Result<Vec<&str>, ProviderError> {
+        self.settings(name).map(|_| vec![""])
+    }
+
     /// The provider of that name. A command that prints its key runs once, however many calls wait for it,
     /// and ends when nobody does.
-    pub async fn get(&self, name: &ProviderName) -> Made {
+    pub async fn get(&self, name: &ProviderName, _key: usize) -> Made {
         let mut made = self.made.lock().await;
         if let Some(made) = made.get(name) {
             return made.clone();

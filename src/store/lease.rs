@@ -1,4 +1,4 @@
-//! Leases: a process that holds money, or goes on with a batch, says every two seconds that it lives. One of which
+//! Leases: a process that holds money, goes on with a batch, or probes a target, says every two seconds that it lives. One of which
 //! nothing was heard for ten is dead, and so is what it held, and what it had in flight.
 //!
 //! A lease is measured on the clock that counts from the system's start and never jumps, whatever happens to the
@@ -11,6 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::domain::batch::RunId;
 use crate::domain::call::{CallId, Origin};
+use crate::domain::name::Target;
 
 /// Milliseconds from one heartbeat to the next.
 pub(super) const BEAT: u32 = 2_000;
@@ -28,8 +29,10 @@ pub(super) struct Lease {
     renewed: Option<i64>,
     /// The calls that money is held for, …
     calls: HashSet<CallId>,
-    /// … and the runs of batches that go on.
+    /// … the runs of batches that go on, …
     runs: HashSet<RunId>,
+    /// … and the targets that are being probed.
+    probes: HashSet<Target>,
     uptime: fn() -> i64,
 }
 
@@ -37,7 +40,8 @@ impl Default for Lease {
     fn default() -> Self {
         // Numbers of processes come again, and what is random may not be of two that start at once.
         let id = i64::from(std::process::id()) << 31 | i64::from(fastrand::u32(..1 << 31));
-        Self { id, command: None, renewed: None, calls: HashSet::new(), runs: HashSet::new(), uptime }
+        let (calls, runs, probes) = Default::default();
+        Self { id, command: None, renewed: None, calls, runs, probes, uptime }
     }
 }
 
@@ -55,7 +59,7 @@ impl Lease {
 
     /// Whether there is anything to lose.
     pub(super) fn is_live(&self) -> bool {
-        !self.calls.is_empty() || !self.runs.is_empty()
+        !(self.calls.is_empty() && self.runs.is_empty() && self.probes.is_empty())
     }
 
     /// Forgets what a transaction that was undone may have written.
@@ -87,6 +91,7 @@ impl Lease {
         (self.command, self.renewed) = (None, None);
         self.calls.clear();
         self.runs.clear();
+        self.probes.clear();
     }
 
     /// A run of a batch goes on.
@@ -97,6 +102,16 @@ impl Lease {
     /// It has ended.
     pub(super) fn finish(&mut self, run: RunId) {
         self.runs.remove(&run);
+    }
+
+    /// A target is being probed.
+    pub(super) fn probe(&mut self, target: Target) {
+        self.probes.insert(target);
+    }
+
+    /// It is not any more.
+    pub(super) fn end_probe(&mut self, target: &Target) {
+        self.probes.remove(target);
     }
 
     /// Money is held for a call.

@@ -316,6 +316,7 @@ fn may_pass(kind: ErrorKind) -> bool {
         | ErrorKind::Cancelled
         | ErrorKind::Budget
         | ErrorKind::Unpriced
+        | ErrorKind::Unavailable
         | ErrorKind::Unknown
         | ErrorKind::Internal => true,
         ErrorKind::Quota

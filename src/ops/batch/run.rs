@@ -224,9 +224,10 @@ async fn answer(pipeline: &Pipeline, context: CallContext, item: Item, report: I
                 BatchError::Budget { message, obstacle, others_go_on }
             });
             let alone = matches!(budget, Some(BatchError::Budget { others_go_on: true, .. }));
+            let shut_out = outcome.shut_out.then(|| BatchError::Pointless(outcome.message().to_owned()));
             let Outcome { summary, completion, recorded, .. } = outcome;
             let report = report.with_call(summary, completion);
-            let ended = recorded.map_err(BatchError::Store).and(budget.map_or(Ok(()), Err));
+            let ended = recorded.map_err(BatchError::Store).and(budget.or(shut_out).map_or(Ok(()), Err));
             ((sent || alone).then_some(report), ended)
         }
         // What one line lacks, or names, is no reason to stop; nor is it that everything stops already.

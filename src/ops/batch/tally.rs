@@ -193,7 +193,12 @@ impl Heard {
                 self.repeats.push((now + *wait, failure.cause()));
             }
             Notice::Waiting { obstacle } => self.budget = Some(format!("budget {}", obstacle.budget.id)),
-            Notice::Limited { .. } | Notice::Warning(_) | Notice::Unlogged { .. } => {}
+            Notice::FallingBack { .. }
+            | Notice::Shut { .. }
+            | Notice::Degraded { .. }
+            | Notice::Limited { .. }
+            | Notice::Warning(_)
+            | Notice::Unlogged { .. } => {}
         }
     }
 

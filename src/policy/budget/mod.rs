@@ -12,6 +12,7 @@ use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc};
 use super::period::day_start;
 use crate::domain::budget::{Budget, BudgetPeriod, Holder};
 use crate::domain::money::Money;
+use crate::domain::name::Target;
 
 /// What a call may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +39,8 @@ pub enum Verdict {
     Unpriced,
 }
 
-/// What a call has come to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a call has come to at the target that it ended with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settlement {
     /// What is known to be on the bill.
     pub cost: Money,
@@ -47,6 +48,8 @@ pub struct Settlement {
     pub unknown: Money,
     /// Whether something of it has no price.
     pub unpriced: bool,
+    /// What it has come to at other targets, which may be under other budgets.
+    pub elsewhere: Vec<(Target, Self)>,
 }
 
 /// What has become of a budget's money in one period.

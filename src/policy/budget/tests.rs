@@ -175,7 +175,7 @@ proptest! {
                     standing.release(nanos(held));
                     standing.unsweep(nanos(swept));
                     let (cost, unknown) = if unknown { (0, held + swept) } else { (cost, 0) };
-                    standing.charge(&Settlement { cost: nanos(cost), unknown: nanos(unknown), unpriced: false });
+                    standing.charge(&Settlement { cost: nanos(cost), unknown: nanos(unknown), ..Settlement::default() });
                     beyond += (cost - held - swept).max(0);
                     let earlier = calls[call];
                     calls[call] =

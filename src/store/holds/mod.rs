@@ -151,12 +151,19 @@ pub(super) fn settle(
         }
     }
     let mut warnings = Vec::new();
-    for budget in covering(connection, account, run)? {
-        let standing = standings.of(budget.id, budget.period_at(at))?;
-        standing.charge(settlement);
-        if standing.warns(&budget) {
-            warnings.push(Warning { standing: *standing, budget });
+    let mut charge = |account: &Account, settlement: &Settlement| -> rusqlite::Result<()> {
+        for budget in covering(connection, account, run)? {
+            let standing = standings.of(budget.id, budget.period_at(at))?;
+            standing.charge(settlement);
+            if standing.warns(&budget) {
+                warnings.push(Warning { standing: *standing, budget });
+            }
         }
+        Ok(())
+    };
+    charge(account, settlement)?;
+    for (target, settlement) in &settlement.elsewhere {
+        charge(&Account { target: target.clone(), ..account.clone() }, settlement)?;
     }
     standings.save()?;
     if !lease.is_live() {

@@ -230,8 +230,11 @@ impl Bench {
         let last = held[held.len() - 1];
         let lost: i64 = held.iter().sum::<i64>() - tenths.map_or(0, |_| last);
         let cost = tenths.map_or(0, |tenths| last * tenths / 10);
-        let settlement =
-            Settlement { cost: Money::from_nanos(cost), unknown: Money::from_nanos(lost), unpriced: false };
+        let settlement = Settlement {
+            cost: Money::from_nanos(cost),
+            unknown: Money::from_nanos(lost),
+            ..Settlement::default()
+        };
         let (at, account) = (self.at, self.account.clone());
         self.write(who, |connection, lease| settle(connection, lease, (id, at, &account, None), &settlement));
         self.model.settle(&rows, cost, lost);

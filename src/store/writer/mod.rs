@@ -19,15 +19,18 @@ use super::journal::{self, RunStart};
 use super::lease::{self, Lease};
 use super::open::{connect, probe_writing};
 use super::standings::Kinds;
+use super::targets::{self, TargetsSeen};
 use super::turns::{BudgetsSeen, Turn, Turns};
 use super::wait::Patience;
 use super::{calls, prune, spend};
 use crate::domain::account::Account;
 use crate::domain::batch::{RunId, RunProgress, RunState};
 use crate::domain::budget::BudgetId;
-use crate::domain::call::{Call, CallSummary, Kept};
+use crate::domain::call::{Call, CallSummary, Kept, Origin};
 use crate::domain::money::Money;
+use crate::domain::name::Target;
 use crate::domain::settings::{Bodies, StoreSettings, Synchronous};
+use crate::policy::breaker::TargetState;
 use crate::policy::budget::{Settlement, Warning};
 
 /// The longest a job waits for others to join its transaction.
@@ -48,6 +51,7 @@ pub struct Writer {
     patience: Arc<Patience>,
     bodies: Bodies,
     budgets: Arc<BudgetsSeen>,
+    targets: Arc<TargetsSeen>,
     turns: Turns,
 }
 
@@ -58,6 +62,7 @@ struct Desk {
     interned: Interned,
     lease: Lease,
     budgets: Arc<BudgetsSeen>,
+    targets: Arc<TargetsSeen>,
     /// Which budgets there are, once a job of the transaction has looked.
     kinds: Option<Kinds>,
     /// Calls that began before then are to go.
@@ -67,8 +72,9 @@ struct Desk {
 impl Desk {
     fn new(connection: Connection, settings: &StoreSettings) -> Self {
         let packer = Packer::new(settings);
-        let (interned, lease, budgets) = (Interned::default(), Lease::default(), Arc::default());
-        Self { connection, packer, interned, lease, budgets, kinds: None, forget: None }
+        let (interned, lease) = (Interned::default(), Lease::default());
+        let (budgets, targets) = (Arc::default(), Arc::default());
+        Self { connection, packer, interned, lease, budgets, targets, kinds: None, forget: None }
     }
 
     /// Whether a call may be under a budget, of its run or of any. Nobody else can change that within a transaction, so
@@ -109,6 +115,7 @@ impl Desk {
         self.interned.forget();
         self.lease.forget();
         self.kinds = None;
+        self.targets.forget();
     }
 
     fn tidy(&self, calls: u32) -> rusqlite::Result<()> {
@@ -155,15 +162,16 @@ impl Writer {
         let failed =
             |error: std::io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
         let desk = Desk::new(connection, settings);
-        let budgets = Arc::clone(&desk.budgets);
+        let (budgets, targets) = (Arc::clone(&desk.budgets), Arc::clone(&desk.targets));
         patience.until_free(path, || budgets.look(&desk.connection))?;
+        patience.until_free(path, || targets.look(&desk.connection))?;
         let (jobs, queue) = channel();
         let (path, longest) = (path.to_owned(), GROUP);
         let owner = Owner { desk, queue, path: path.clone(), patience: Arc::clone(&patience), longest };
         let thread =
             std::thread::Builder::new().name("store".into()).spawn(|| owner.run()).map_err(failed)?;
         let (bodies, turns) = (settings.bodies, Turns::default());
-        Ok(Self { jobs, thread, path, patience, bodies, budgets, turns })
+        Ok(Self { jobs, thread, path, patience, bodies, budgets, targets, turns })
     }
 
     /// Whether it keeps requests and answers at all.
@@ -282,6 +290,40 @@ impl Writer {
         .await
     }
 
+    /// Looks at what is known of a target as of the last quarter of a second: nothing where it gives no trouble.
+    pub fn target<T>(&self, target: &Target, look: impl FnOnce(Option<&TargetState>) -> T) -> T {
+        self.targets.with(target, look)
+    }
+
+    /// Renews what [`Writer::target`] looks at, if it is older than that.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn look_at_targets(&self) -> Result<(), StoreError> {
+        if self.targets.is_fresh() {
+            return Ok(());
+        }
+        self.submit(|desk| desk.targets.look(&desk.connection)).await
+    }
+
+    /// Changes what is known of a target, for all processes; returns once that is committed. `change` is told the
+    /// number of this process, for which it may take the probe.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub async fn change_target<T: Send + 'static>(
+        &self,
+        target: Target,
+        command: Origin,
+        change: impl FnOnce(&mut TargetState, i64) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.submit(move |desk| {
+            let Desk { connection, lease, targets, .. } = desk;
+            targets::change(connection, lease, targets, (&target, command), change)
+        })
+        .await
+    }
+
     /// Waits for one's turn to wait for a budget: of those in one process one asks at a time.
     pub async fn turn(&self, budget: BudgetId) -> Turn {
         self.turns.take(budget).await
@@ -383,6 +425,10 @@ impl Owner {
             return Err(error);
         }
         self.desk.kinds = None;
+        if !self.desk.targets.is_fresh() {
+            // Who is to go by it looks for itself, and hears why that fails.
+            let _ = self.desk.targets.look(&self.desk.connection);
+        }
         // Not before: a long wait for the lock must not make the group small.
         let began = Instant::now();
         let mut next = Some(first);

@@ -7,6 +7,7 @@ mod prune;
 mod show;
 mod stats;
 mod tail;
+mod targets;
 
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ enum CallsCommand {
     Export(export::ExportArgs),
     Prune(prune::PruneArgs),
     Stats(stats::StatsArgs),
+    Targets(targets::TargetsArgs),
 }
 
 /// The fields of a call in a list, as CSV has them.
@@ -79,6 +81,7 @@ pub(in crate::cli) fn run(args: &CallsArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
         Some(CallsCommand::Export(args)) => export::run(args, global),
         Some(CallsCommand::Prune(args)) => prune::run(args, global, ui),
         Some(CallsCommand::Stats(args)) => stats::run(args, global, ui),
+        Some(CallsCommand::Targets(args)) => targets::run(args, global, ui),
     }
 }
 

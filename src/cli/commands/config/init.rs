@@ -187,7 +187,7 @@ async fn test(ui: &Ui, settings: &Settings, provider: &ProviderSettings) -> Resu
     let registry = Registry::new([provider.clone()], settings.sim.clone(), settings.timeouts);
     let limit = TEST_TIME.min(settings.timeouts.total);
     let check = async {
-        let made = registry.get(name).await.map_err(|error| error.to_string())?;
+        let made = registry.get(name, 0).await.map_err(|error| error.to_string())?;
         match tokio::time::timeout(limit, made.check()).await {
             Ok(checked) => checked.map_err(|failure| failure.message),
             Err(_) => Err(format!("{name} did not answer within {limit:?}")),
