@@ -97,6 +97,7 @@ impl Run {
                 origin: Some(self.context.origin),
                 status: None,
                 user: self.context.user.clone().filter(|user| !user.is_empty()),
+                route: None,
                 tags: self.context.tags.iter().cloned().collect(),
             },
             item: self.context.item,
