@@ -276,10 +276,7 @@ mod tests {
             UNION ALL SELECT quote(route) FROM accounts UNION ALL SELECT concat_ws(' ', id, quote(route)) FROM budgets
             UNION ALL SELECT concat_ws(' ', item, quote(route)) FROM batch_items";
         let (call, account) = ("NULL NULL 0", "''");
-        assert_eq!(
-            list(&store, of_routes),
-            [call, call, call, account, account, account, account, "7 ''", "0 NULL"]
-        );
+        assert_eq!(list(&store, of_routes), [call, call, call, account, account, account, "7 ''", "0 NULL"]);
         assert_eq!(list(&store, "SELECT \"table\" FROM pragma_foreign_key_check"), Vec::<String>::new());
         // Another route is another account, and who is referred to stays.
         let copy = "INSERT INTO accounts (provider, model, origin, status, user, route, tags)

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use chrono::{TimeDelta, Utc};
+use llmops::domain::account::Account;
+use llmops::domain::batch::{BatchRun, ItemRef, RunId, RunProgress, RunState};
 use llmops::domain::call::{
     Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Origin, Status,
 };
 use llmops::domain::money::Money;
 use llmops::domain::name::Target;
-use llmops::policy::budget::Settlement;
-use llmops::store::Writer;
+use llmops::policy::budget::{Ask, Settlement};
+use llmops::store::{HoldRequest, RunStart, Writer};
 use serde_json::{Value, json};
 
 use crate::support::{Output, TestEnv, squeeze};
@@ -59,9 +61,13 @@ fn rerouted() -> [Call; 2] {
     [second, nobody]
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
 fn record(env: &TestEnv, calls: impl IntoIterator<Item = Call>) {
     let writer = Writer::open(&env.db_path()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = runtime();
     for call in calls {
         let cost = call.summary.cost.amount.unwrap();
         let settlement = Settlement { cost, ..Settlement::default() };
@@ -118,10 +124,10 @@ fn a_call_tells_its_route_in_words() {
     let calls = rerouted();
     record(&env, calls.clone());
     let [second, nobody] = calls.each_ref().map(shown);
-    let lines = ["route support\n", "fallback in the place of openai/gpt-5.6-luna\n"];
+    let lines = ["route  support\n", "fallback  in the place of openai/gpt-5.6-luna\n"];
     assert!(lines.iter().all(|line| second.contains(line)) && !second.contains("degraded"), "{second}");
-    assert!(nobody.contains("degraded nobody answered: the answer is the one set for that\n"), "{nobody}");
-    assert!(nobody.contains("error timeout: no answer within 5 s\n"), "{nobody}");
+    assert!(nobody.contains("degraded  nobody answered: the answer is the one set for that\n"), "{nobody}");
+    assert!(nobody.contains("error  timeout: no answer within 5 s"), "{nobody}");
 }
 
 #[test]
@@ -136,7 +142,7 @@ fn costs_are_summed_by_route_and_stay_when_calls_go() {
     let _ = llmops(&env, &["calls", "prune", "--before", "0h", "--yes"]);
     assert_eq!(sums(), expected);
     let table = llmops(&env, &["cost", "--since", "yesterday", "--by", "route"]).stdout;
-    assert!(squeeze(&table).contains("\nRoute Calls Input"), "{table}");
+    assert!(squeeze(&table).contains("\nRoute  Calls  Input"), "{table}");
 }
 
 #[test]
@@ -149,11 +155,49 @@ fn a_budget_may_be_for_a_route() {
     let listed = llmops(&env, &["cost", "budget", "--format", "json"]).json();
     assert_eq!(fields(&listed, &["id", "spent_usd"]), json!([[1, 5.0]]));
     let table = llmops(&env, &["cost", "budget"]).stdout;
-    assert!(squeeze(&table).contains("1 route support total $10.00 $5.00"), "{table}");
+    assert!(squeeze(&table).contains("1  route support  total  $10.00  $5.00"), "{table}");
     let again = llmops(&env, &[&set[..], &["--user", "ann"]].concat()).json();
     assert_eq!((&again["id"], &again["spent_usd"]), (&json!(2), &json!(5.0)));
     let removed = llmops(&env, &["cost", "budget", "rm", "1"]).stdout;
     assert_eq!(removed, "budget 1 (total, route support) is no more\n");
+}
+
+/// Its program was killed: all that is known of it is what was written down before it was sent.
+#[test]
+fn a_call_that_is_lost_keeps_its_route() {
+    let env = TestEnv::new();
+    let (writer, runtime) = (Writer::open(&env.db_path()).unwrap(), runtime());
+    let lost = call(Some("support"), 2, 1).summary;
+    let run = BatchRun {
+        id: RunId(0),
+        started: lost.started,
+        out: Some("/out.jsonl".into()),
+        plan: json!({}),
+        state: RunState::Running,
+        total: None,
+        progress: RunProgress::default(),
+        cap: None,
+        in_flight: 0,
+    };
+    let start = |id| writer.start_run(RunStart { run: BatchRun { id, ..run.clone() }, cap: None });
+    let id = runtime.block_on(start(RunId(0))).unwrap();
+    let request = HoldRequest {
+        call: lost.id,
+        attempt: 1,
+        at: lost.started,
+        account: Account::of(&lost),
+        item: Some(ItemRef { run: id, index: 0 }),
+        ask: Ask::AtMost(lost.cost.amount.unwrap()),
+        so_far: Money::ZERO,
+        closely: true,
+    };
+    let _ = runtime.block_on(writer.reserve(request)).unwrap();
+    let _ = runtime.block_on(start(id)).unwrap();
+    writer.close();
+    let rows = llmops(&env, &["calls", "--status", "unknown", "--format", "json"]).json();
+    assert_eq!(fields(&rows, &["route", "cost_usd"]), json!([["support", 2.0]]));
+    let sums = llmops(&env, &["cost", "--since", "yesterday", "--by", "route", "--format", "json"]).json();
+    assert_eq!(fields(&sums["rows"], &["route", "cost_usd"]), json!([["support", 2.0]]));
 }
 
 #[test]
