@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 
 use super::call::{CallSummary, Origin, Status};
 use super::money::Money;
-use super::name::Target;
+use super::name::{RouteName, Target};
 
 /// A mixture of all that spend is grouped by, but for the time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ pub struct Account {
     pub status: Option<Status>,
     /// Whom they were for.
     pub user: Option<String>,
+    /// The route they took.
+    pub route: Option<RouteName>,
     /// Their labels.
     pub tags: BTreeMap<String, String>,
 }
@@ -30,13 +32,14 @@ impl Account {
             origin: Some(call.origin),
             status: Some(call.status),
             user: call.user.clone().filter(|user| !user.is_empty()),
+            route: call.route.clone(),
             tags: call.tags.clone(),
         }
     }
 
     /// An account of which only the model is known.
     pub fn of_target(target: Target) -> Self {
-        Self { target, origin: None, status: None, user: None, tags: BTreeMap::new() }
+        Self { target, origin: None, status: None, user: None, route: None, tags: BTreeMap::new() }
     }
 }
 

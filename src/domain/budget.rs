@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::batch::RunId;
 use super::money::Money;
-use super::name::{ModelName, ProviderName};
+use super::name::{ModelName, ProviderName, RouteName};
 use super::words::words;
 use super::zone::Zone;
 
@@ -44,6 +44,8 @@ pub struct Scope {
     pub provider: Option<ProviderName>,
     /// Whom they are for.
     pub user: Option<String>,
+    /// The route they take.
+    pub route: Option<RouteName>,
     /// A label they have.
     pub tag: Option<(String, String)>,
     /// The run of a batch that they are for.
@@ -59,8 +61,9 @@ impl fmt::Display for Scope {
             (None, model) => model.as_ref().map(|model| format!("model {model}")),
         };
         let user = self.user.as_ref().map(|user| format!("user {user}"));
+        let route = self.route.as_ref().map(|route| format!("route {route}"));
         let tag = self.tag.as_ref().map(|(key, value)| format!("{key}={value}"));
-        let said: Vec<String> = [model, user, tag].into_iter().flatten().collect();
+        let said: Vec<String> = [model, user, route, tag].into_iter().flatten().collect();
         f.pad(&if said.is_empty() { "all calls".to_owned() } else { said.join(", ") })
     }
 }
@@ -74,11 +77,11 @@ impl Serialize for Scope {
             provider: &'a Option<ProviderName>,
             user: &'a Option<String>,
             tag: Option<String>,
-            route: Option<()>,
+            route: &'a Option<RouteName>,
         }
         let tag = self.tag.as_ref().map(|(key, value)| format!("{key}={value}"));
-        let Self { model, provider, user, .. } = self;
-        Parts { model, provider, user, tag, route: None }.serialize(serializer)
+        let Self { model, provider, user, route, .. } = self;
+        Parts { model, provider, user, tag, route }.serialize(serializer)
     }
 }
 
@@ -194,8 +197,8 @@ mod tests {
         assert_eq!(shown(|scope| scope.model = Some("gpt-5".into())), "model gpt-5");
         let (user, tag) = (Some("ann".to_owned()), Some(("team".to_owned(), "red".to_owned())));
         let (provider, model) = (Some("openai".into()), Some("gpt-5".into()));
-        let scope = Scope { provider, model, user, tag, run: None };
-        assert_eq!(scope.to_string(), "openai/gpt-5, user ann, team=red");
+        let scope = Scope { provider, model, user, route: Some("support".into()), tag, run: None };
+        assert_eq!(scope.to_string(), "openai/gpt-5, user ann, route support, team=red");
     }
 
     #[test]

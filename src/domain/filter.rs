@@ -19,6 +19,8 @@ pub struct CallFilter {
     pub provider: Option<String>,
     /// Whom they were for.
     pub user: Option<String>,
+    /// The route they took.
+    pub route: Option<String>,
     /// Labels, of which each call has all.
     pub tags: Vec<(String, String)>,
     /// How they ended.
@@ -38,6 +40,10 @@ impl CallFilter {
         self.model.as_deref().is_none_or(is_model)
             && self.provider.as_deref().is_none_or(|provider| target.provider.as_str() == provider)
             && self.user.as_deref().is_none_or(|user| account.user.as_deref() == Some(user))
+            && self
+                .route
+                .as_deref()
+                .is_none_or(|route| account.route.as_ref().is_some_and(|of| of.as_str() == route))
             && self.tags.iter().all(has)
             && self.status.is_none_or(|status| account.status == Some(status))
             && self.origin.is_none_or(|origin| account.origin == Some(origin))
@@ -56,6 +62,7 @@ mod tests {
         account.user = Some("ann".to_owned());
         account.tags = [("team", "red"), ("job", "1")].map(|(key, value)| (key.into(), value.into())).into();
         account.status = Some(Status::Ok);
+        account.route = Some("support".into());
         let admits = |change: fn(&mut CallFilter)| {
             let mut filter = CallFilter::default();
             change(&mut filter);
@@ -70,6 +77,8 @@ mod tests {
         assert!(!admits(|filter| filter.provider = Some("some".into())));
         assert!(!admits(|filter| filter.user = Some("bob".into())));
         assert!(!admits(|filter| filter.origin = Some(Origin::Chat)));
+        assert!(admits(|filter| filter.route = Some("support".into())));
+        assert!(!admits(|filter| filter.route = Some("default".into())));
         assert!(admits(|filter| filter.status = Some(Status::Ok)));
         let both = CallFilter { tags: vec![tag("team", "red"), tag("job", "1")], ..CallFilter::default() };
         let one = CallFilter { tags: vec![tag("team", "red"), tag("job", "2")], ..CallFilter::default() };

@@ -41,7 +41,9 @@ pub struct AnswerReport {
     pub attempts: u32,
     /// The target that was to answer, where another did.
     pub fallback_from: Option<String>,
-    /// Why the answer is not whole; left out where it is.
+    /// Whether the text is the fixed one of a call that nobody answered.
+    pub degraded: bool,
+    /// Why the answer is not whole, or why nobody answered; left out where somebody did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<CallFailure>,
 }
@@ -63,7 +65,8 @@ impl From<&Outcome> for AnswerReport {
             first_token_ms: summary.first_token_ms,
             cache: "none",
             attempts: summary.attempts,
-            fallback_from: None,
+            fallback_from: summary.fallback_from.as_ref().map(ToString::to_string),
+            degraded: summary.degraded,
             error: summary.error.clone(),
         }
     }

@@ -15,7 +15,7 @@ use crate::domain::event::{Completion, text_of};
 use crate::domain::failure::FailureKind;
 use crate::domain::filter::CallFilter;
 use crate::domain::money::Money;
-use crate::domain::name::{ModelName, ProviderName};
+use crate::domain::name::{ModelName, ProviderName, RouteName};
 use crate::domain::usage::Usage;
 use crate::policy::mask::{mask, mask_json};
 use crate::store::{Page, Reader, StoreError, Stored};
@@ -75,6 +75,8 @@ pub struct CallRow {
     pub provider: ProviderName,
     /// Whom it was for.
     pub user: Option<String>,
+    /// The route it took, if it took one.
+    pub route: Option<RouteName>,
     /// Its labels.
     pub tags: BTreeMap<String, String>,
     /// How it ended.
@@ -89,6 +91,10 @@ pub struct CallRow {
     pub cost_status: CostStatus,
     /// Milliseconds to the end, waits and retries included.
     pub latency_ms: u64,
+    /// The target that was to answer, where another did, or was asked last: PROVIDER/MODEL.
+    pub fallback_from: Option<String>,
+    /// Whether the answer is the fixed one of a call that nobody answered.
+    pub degraded: bool,
     /// What was kept of request and response.
     pub bodies: Kept,
     /// The run of a batch that it belongs to, …
@@ -107,6 +113,7 @@ impl From<Stored<CallSummary>> for CallRow {
             model: call.target.model,
             provider: call.target.provider,
             user: call.user.map(masked),
+            route: call.route,
             tags: call.tags.into_iter().map(|(key, value)| (key, masked(value))).collect(),
             status: call.status,
             attempts: call.attempts,
@@ -114,6 +121,8 @@ impl From<Stored<CallSummary>> for CallRow {
             cost_usd: call.cost.amount,
             cost_status: call.cost.status,
             latency_ms: call.latency_ms,
+            fallback_from: call.fallback_from.map(|target| target.to_string()),
+            degraded: call.degraded,
             run_id: call.item.map(|item| item.run),
             item: call.item.map(|item| item.index),
         }

@@ -34,13 +34,16 @@ pub enum GroupBy {
     Tag(String),
     /// The commands that made the calls.
     Command,
+    /// The routes that calls took.
+    Route,
     /// How calls ended.
     Status,
 }
 
 impl GroupBy {
     /// The words for groups; `K` is a label's name.
-    pub const WORDS: [&str; 8] = ["day", "hour", "model", "provider", "user", "tag:K", "command", "status"];
+    pub const WORDS: [&str; 9] =
+        ["day", "hour", "model", "provider", "user", "tag:K", "command", "route", "status"];
 
     /// The fields of a row that name its group.
     pub fn fields(&self) -> Vec<String> {
@@ -52,6 +55,7 @@ impl GroupBy {
             Self::User => "user",
             Self::Tag(key) => return vec![format!("tag:{key}")],
             Self::Command => "command",
+            Self::Route => "route",
             Self::Status => "status",
         };
         vec![word.to_owned()]
@@ -64,7 +68,7 @@ impl GroupBy {
 
     /// Whether the rollup by model, which is the smaller one, does not know it.
     fn is_in_ledger_alone(&self) -> bool {
-        matches!(self, Self::User | Self::Tag(_) | Self::Command | Self::Status)
+        matches!(self, Self::User | Self::Tag(_) | Self::Command | Self::Route | Self::Status)
     }
 
     /// The values of its fields for an account; those of times are the same for all.
@@ -77,6 +81,7 @@ impl GroupBy {
             Self::User => vec![account.user.clone()],
             Self::Tag(key) => vec![account.tags.get(key).cloned()],
             Self::Command => vec![account.origin.map(|origin| origin.to_string())],
+            Self::Route => vec![account.route.as_ref().map(ToString::to_string)],
             Self::Status => vec![account.status.map(|status| status.to_string())],
         }
     }
@@ -93,6 +98,7 @@ impl FromStr for GroupBy {
             "provider" => Self::Provider,
             "user" => Self::User,
             "command" => Self::Command,
+            "route" => Self::Route,
             "status" => Self::Status,
             _ => match word.strip_prefix("tag:") {
                 Some(key) if !key.is_empty() => Self::Tag(key.to_owned()),

@@ -98,6 +98,7 @@ impl Run {
                 origin: Some(self.context.origin),
                 status: None,
                 user: self.context.user.clone().filter(|user| !user.is_empty()),
+                route: self.plan.route.clone(),
                 tags: self.context.tags.iter().cloned().collect(),
             },
             item: self.context.item,

@@ -123,11 +123,11 @@ impl BudgetEditor {
 
 fn find(connection: &Connection, scope: &Scope, period: BudgetPeriod) -> rusqlite::Result<Option<Budget>> {
     let query = format!(
-        "SELECT {COLUMNS} FROM budgets WHERE provider = ?1 AND model = ?2 AND user = ?3 AND tag_key = ?4
-            AND tag_value = ?5 AND period = ?6 AND run IS NULL"
+        "SELECT {COLUMNS} FROM budgets WHERE provider = ?1 AND model = ?2 AND user = ?3 AND route = ?4
+            AND tag_key = ?5 AND tag_value = ?6 AND period = ?7 AND run IS NULL"
     );
-    let [provider, model, user, key, value] = words(scope);
-    let key = params![provider, model, user, key, value, period.as_str()];
+    let [provider, model, user, route, key, value] = words(scope);
+    let key = params![provider, model, user, route, key, value, period.as_str()];
     connection.query_row(&query, key, budget_of).optional()
 }
 
@@ -136,7 +136,7 @@ fn write(
     change: &BudgetChange,
     before: Option<&Budget>,
 ) -> rusqlite::Result<Budget> {
-    let [provider, model, user, key, value] = words(&change.scope);
+    let [provider, model, user, route, key, value] = words(&change.scope);
     let zone = change.zone.or(before.map(|before| before.zone)).unwrap_or(change.usual_zone);
     let warn = change.warn.or(before.and_then(|before| before.warn)).map(Share::millionths);
     let (period, zone) = (change.period.as_str(), zone.iana_name().unwrap_or_default());
@@ -149,10 +149,11 @@ fn write(
         return connection.query_row(&write, row, budget_of);
     }
     let write = format!(
-        "INSERT INTO budgets (provider, model, user, tag_key, tag_value, period, zone, limit_nanos, warn_millionths)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING {COLUMNS}"
+        "INSERT INTO budgets
+            (provider, model, user, route, tag_key, tag_value, period, zone, limit_nanos, warn_millionths)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING {COLUMNS}"
     );
-    let row = params![provider, model, user, key, value, period, zone, change.limit.nanos(), warn];
+    let row = params![provider, model, user, route, key, value, period, zone, change.limit.nanos(), warn];
     connection.query_row(&write, row, budget_of)
 }
 

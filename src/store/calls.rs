@@ -17,6 +17,7 @@ use crate::domain::call::{
     Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Kept, Origin, Status,
 };
 use crate::domain::money::Money;
+use crate::domain::name::{RouteName, Target};
 use crate::domain::usage::Usage;
 
 /// A call, or its summary, as it lies in the store.
@@ -46,7 +47,7 @@ pub(super) const COLUMNS: &str = "seq, id, started_us, origin, provider, model, 
     input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
     reasoning_tokens, input_audio_tokens, output_audio_tokens, cost_nanos, cost_status, price_version, latency_ms,
     first_token_ms, finish_reason, error_kind, error_status, error_message, error_retryable,
-    bodies, run, item";
+    bodies, run, item, route, fallback_provider, fallback_model, degraded";
 
 /// Puts a call on record. Returns where it lies, and what was kept of its bodies.
 pub(super) fn insert(
@@ -76,9 +77,10 @@ pub(super) fn insert_summary(
     kept: Kept,
 ) -> rusqlite::Result<i64> {
     const INSERT: &str = "INSERT INTO calls VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-        ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)";
+        ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30,
+        ?31, ?32, ?33)";
     let tokens = |class: fn(&Usage) -> u64| call.usage.as_ref().map(class).map(count);
-    let error = call.error.as_ref();
+    let (error, fallback) = (call.error.as_ref(), call.fallback_from.as_ref());
     connection.prepare_cached(INSERT)?.execute(params![
         call.id.0.as_bytes(),
         call.started.timestamp_micros(),
@@ -109,6 +111,10 @@ pub(super) fn insert_summary(
         tokens(|usage| usage.output_audio_tokens),
         call.item.map(|item| item.run.0),
         call.item.map(|item| count(item.index)),
+        call.route.as_ref().map(RouteName::as_str),
+        fallback.map(|target| target.provider.as_str()),
+        fallback.map(|target| target.model.as_str()),
+        call.degraded,
     ])?;
     let seq = connection.last_insert_rowid();
     for (key, value) in &call.tags {
@@ -224,9 +230,9 @@ pub(super) fn summary_of(row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>>
         user: row.get(6)?,
         tags: BTreeMap::new(),
         item: item_of(row)?,
-        route: None,
-        fallback_from: None,
-        degraded: false,
+        route: row.get::<_, Option<String>>(30)?.map(RouteName::from),
+        fallback_from: fallback_of(row)?,
+        degraded: row.get(33)?,
         status: row.get::<_, Word<Status>>(7)?.0,
         attempts: row.get(8)?,
         usage: usage_at(row, 9)?,
@@ -241,6 +247,11 @@ pub(super) fn summary_of(row: &Row<'_>) -> rusqlite::Result<Stored<CallSummary>>
         error: error_of(row)?,
     };
     Ok(Stored { seq: row.get(0)?, bodies: row.get::<_, Word<Kept>>(27)?.0, call: summary })
+}
+
+fn fallback_of(row: &Row<'_>) -> rusqlite::Result<Option<Target>> {
+    let provider: Option<String> = row.get(31)?;
+    provider.map(|_| target_of(row, 31)).transpose()
 }
 
 fn item_of(row: &Row<'_>) -> rusqlite::Result<Option<ItemRef>> {

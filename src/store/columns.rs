@@ -21,6 +21,11 @@ impl FromSql for CallId {
     }
 }
 
+/// What a text says that is empty where there is nothing to say.
+pub(super) fn said<T: From<String>>(text: String) -> Option<T> {
+    (!text.is_empty()).then(|| text.into())
+}
+
 /// One of the words an enum is written as.
 pub(super) struct Word<T>(pub(super) T);
 

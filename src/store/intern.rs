@@ -40,9 +40,9 @@ impl Interned {
 
     pub(super) fn account(&mut self, connection: &Connection, account: &Account) -> rusqlite::Result<i64> {
         const FIND: &str = "SELECT id FROM accounts WHERE provider = ?1 AND model = ?2 AND origin = ?3
-            AND status = ?4 AND user = ?5 AND tags = ?6";
-        const INSERT: &str = "INSERT INTO accounts (provider, model, origin, status, user, tags)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            AND status = ?4 AND user = ?5 AND route = ?6 AND tags = ?7";
+        const INSERT: &str = "INSERT INTO accounts (provider, model, origin, status, user, route, tags)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         remembered(&mut self.accounts, account, || {
             let tags = json(&account.tags)?;
             let row = params![
@@ -51,6 +51,7 @@ impl Interned {
                 account.origin.map_or("", |origin| origin.as_str()),
                 account.status.map_or("", |status| status.as_str()),
                 account.user.as_deref().unwrap_or_default(),
+                account.route.as_ref().map_or("", |route| route.as_str()),
                 tags,
             ];
             find_or_insert(connection, FIND, INSERT, row)

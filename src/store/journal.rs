@@ -26,7 +26,7 @@ use crate::domain::call::{
     Call, CallFailure, CallId, CallSummary, Cost, CostStatus, ErrorKind, Kept, Origin, Status,
 };
 use crate::domain::money::Money;
-use crate::domain::name::Target;
+use crate::domain::name::{RouteName, Target};
 use crate::policy::budget::Ask;
 
 /// A run that begins, or goes on.
@@ -49,7 +49,7 @@ pub struct Recorded {
 
 /// Enters the item of a request that is about to be sent, if it is for one.
 pub(super) fn enter(connection: &Connection, request: &HoldRequest) -> rusqlite::Result<()> {
-    const ENTER: &str = "INSERT INTO batch_items VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL)
+    const ENTER: &str = "INSERT INTO batch_items VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL, ?9)
         ON CONFLICT DO UPDATE SET call = ?3, record = NULL, response = NULL,
             most_nanos = iif(record IS NULL, most_nanos + ?8, ?8)";
     let Some(item) = request.item else { return Ok(()) };
@@ -68,6 +68,7 @@ pub(super) fn enter(connection: &Connection, request: &HoldRequest) -> rusqlite:
         account.user,
         tags,
         most.map(Money::nanos),
+        account.route.as_ref().map(RouteName::as_str),
     ])?;
     Ok(())
 }
@@ -262,7 +263,7 @@ pub(super) fn book_lost(
 }
 
 fn lost_calls(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<CallSummary>> {
-    const LOST: &str = "SELECT item, call, provider, model, user, tags, most_nanos FROM batch_items
+    const LOST: &str = "SELECT item, call, provider, model, user, tags, most_nanos, route FROM batch_items
         WHERE run = ?1 AND record IS NULL";
     let mut lost = connection.prepare_cached(LOST)?;
     let lost = lost.query_map([run.0], |row| {
@@ -287,7 +288,7 @@ fn lost_calls(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<CallS
             user: row.get(4)?,
             tags,
             item: Some(ItemRef { run, index: row.get(0)? }),
-            route: None,
+            route: row.get::<_, Option<String>>(7)?.map(RouteName::from),
             fallback_from: None,
             degraded: false,
             status: Status::Unknown,

@@ -123,6 +123,7 @@ impl Conditions {
         }
         this.add_if("provider = ?", filter.provider.clone().map(Value::from));
         this.add_if("user = ?", filter.user.clone().map(Value::from));
+        this.add_if("route = ?", filter.route.clone().map(Value::from));
         this.add_if("status = ?", filter.status.map(|status| status.as_str().to_owned().into()));
         this.add_if("run = ?", filter.run.map(|run| run.0.into()));
         this.add_if("origin = ?", filter.origin.map(|origin| origin.as_str().to_owned().into()));

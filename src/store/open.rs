@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
 ];
 
 /// What the migrations come to. A new store begins with it: to alter tables again and again takes longer than
@@ -89,11 +90,18 @@ pub(super) fn migrate(connection: &Connection, path: &Path, patience: &Patience)
         return Ok(());
     }
     patience.until_free(path, || connection.pragma_update(None, "journal_mode", "WAL"))?;
+    // A table to which others refer can only be made anew while nobody looks; within a transaction it is too late
+    // to say so.
+    let look = |on: bool| {
+        let set = connection.pragma_update(None, "foreign_keys", on);
+        set.map_err(|error| StoreError::sql(path, &error))
+    };
+    look(false)?;
     patience.until_free(path, || connection.execute_batch("BEGIN IMMEDIATE"))?;
     let migrated = apply_migrations(connection, path, patience);
     let end = if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = connection.execute_batch(end).map_err(|error| StoreError::sql(path, &error));
-    migrated.and(ended)
+    migrated.and(ended).and(look(true))
 }
 
 /// The rest of the migrations, within a transaction: another process may have been faster.
@@ -186,21 +194,27 @@ mod tests {
         INSERT INTO tags VALUES (1, 'b', '2'), (1, 'a', '\"'), (2, 'a', '\"'), (2, 'b', '2');
         INSERT INTO spend VALUES (1, 'p', 'm', 4, 27, 2, 13, 111, 1), (2, 'p', 'm', 1, 1, 0, 1, 5, 0);";
 
+    /// Makes a store of an earlier version, with what `fill` puts into it.
+    fn old_store(path: &Path, version: usize, fill: &str) {
+        make_file(path).unwrap();
+        let old = open_file(path, &Patience::default()).unwrap();
+        MIGRATIONS[..version].iter().for_each(|migration| old.execute_batch(migration).unwrap());
+        old.execute_batch(fill).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        old.pragma_update(None, "user_version", version).unwrap();
+    }
+
+    fn list(store: &Connection, sql: &str) -> Vec<String> {
+        store.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
     #[test]
     fn an_older_store_gets_accounts_that_add_up_to_what_was_spent() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        make_file(&path).unwrap();
-        let old = open_file(&path, &Patience::default()).unwrap();
-        MIGRATIONS[..2].iter().for_each(|migration| old.execute_batch(migration).unwrap());
-        old.execute_batch(OLD_STORE).unwrap();
-        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-        old.pragma_update(None, "user_version", 2).unwrap();
-        drop(old);
+        old_store(&path, 2, OLD_STORE);
         let store = connect(&path, &Patience::default()).unwrap();
-        let list = |sql: &str| -> Vec<String> {
-            store.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-        };
+        let list = |sql: &str| list(&store, sql);
         let ledger =
             "SELECT concat_ws(' ', quarter, origin, status, user, tags, calls, input_tokens, output_tokens,
             cost_nanos, unpriced_calls) FROM ledger JOIN accounts ON id = account ORDER BY 1";
@@ -217,17 +231,59 @@ mod tests {
         assert_eq!(list(attempts), ["1 1 reported 10", "2 1", "2 2 partial 10"]);
     }
 
-    #[test]
-    fn many_processes_may_open_a_new_store_at_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store.db");
+    /// Sixteen at once.
+    fn connect_often(path: &Path) {
         std::thread::scope(|scope| {
             let opened: Vec<_> =
-                (0..16).map(|_| scope.spawn(|| connect(&path, &Patience::default()).map(drop))).collect();
+                (0..16).map(|_| scope.spawn(|| connect(path, &Patience::default()).map(drop))).collect();
             for thread in opened {
                 thread.join().unwrap().unwrap();
             }
         });
+    }
+
+    #[test]
+    fn many_processes_may_open_a_new_store_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        connect_often(&folder.path().join("store.db"));
+    }
+
+    /// What a store of the fifth version has beside its calls and accounts: a budget, and an item in flight.
+    const FIFTH: &str = "
+        INSERT INTO budgets (id, period, provider, model, user, tag_key, tag_value, zone, limit_nanos)
+            VALUES (7, 'day', '', '', 'ann', '', '', '', 5);
+        INSERT INTO budget_periods VALUES (7, 0, 1, 0, 0, 0, NULL, 0);
+        INSERT INTO batch_runs VALUES (1, 0, NULL, '{}', 'running', 1, 0, 0, 0, 0, 0, 1);
+        INSERT INTO batch_items VALUES (1, 0, x'09', 'p', 'm', NULL, '{}', 5, NULL, NULL);";
+
+    #[test]
+    fn accounts_are_told_apart_by_routes_and_keep_their_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        old_store(&path, 2, OLD_STORE);
+        let old = open_file(&path, &Patience::default()).unwrap();
+        MIGRATIONS[2..5].iter().for_each(|migration| old.execute_batch(migration).unwrap());
+        old.execute_batch(FIFTH).unwrap();
+        old.pragma_update(None, "user_version", 5).unwrap();
+        let ledger = "SELECT concat_ws(' ', quarter, account, calls, cost_nanos, provider, model, origin, status, user,
+            tags) FROM ledger JOIN accounts ON id = account ORDER BY quarter, account";
+        let before = list(&old, ledger);
+        drop(old);
+        connect_often(&path);
+        let store = connect(&path, &Patience::default()).unwrap();
+        assert_eq!((before.len(), list(&store, ledger)), (4, before));
+        let of_routes = "SELECT concat_ws(' ', quote(route), quote(fallback_provider), degraded) FROM calls
+            UNION ALL SELECT quote(route) FROM accounts UNION ALL SELECT concat_ws(' ', id, quote(route)) FROM budgets
+            UNION ALL SELECT concat_ws(' ', item, quote(route)) FROM batch_items";
+        let (call, account) = ("NULL NULL 0", "''");
+        assert_eq!(list(&store, of_routes), [call, call, call, account, account, account, "7 ''", "0 NULL"]);
+        assert_eq!(list(&store, "SELECT \"table\" FROM pragma_foreign_key_check"), Vec::<String>::new());
+        // Another route is another account, and who is referred to stays.
+        let copy = "INSERT INTO accounts (provider, model, origin, status, user, route, tags)
+            SELECT provider, model, origin, status, user, 'support', tags FROM accounts WHERE id = 1";
+        assert_eq!(store.execute(copy, []).unwrap(), 1);
+        assert!(store.execute(copy, []).is_err());
+        assert!(store.execute("DELETE FROM accounts WHERE id = 1", []).is_err());
     }
 
     #[test]

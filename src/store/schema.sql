@@ -33,7 +33,11 @@ CREATE TABLE calls (
     bodies                TEXT    NOT NULL DEFAULT 'full',
     output_audio_tokens   INTEGER,
     run                   INTEGER,           -- which item of which batch it is for, if it is for one
-    item                  INTEGER
+    item                  INTEGER,
+    route                 TEXT,              -- the route it took, if it took one
+    fallback_provider     TEXT,              -- who was to answer, where another did, or was asked last
+    fallback_model        TEXT,
+    degraded              INTEGER NOT NULL DEFAULT 0 -- whether the answer is the fixed one: nobody answered
 ) STRICT;
 
 -- Prices as they were applied, each once: JSON of the rates and of what chose them.
@@ -103,9 +107,10 @@ CREATE TABLE accounts (
     model    TEXT    NOT NULL,
     origin   TEXT    NOT NULL,           -- empty, as is the status, for calls deleted before accounts were kept
     status   TEXT    NOT NULL,
-    user     TEXT    NOT NULL,           -- empty if there is none
+    user     TEXT    NOT NULL,           -- empty if there is none, …
+    route    TEXT    NOT NULL DEFAULT '', -- … as is this
     tags     TEXT    NOT NULL,           -- a JSON object, keys in order
-    UNIQUE (provider, model, origin, status, user, tags)
+    UNIQUE (provider, model, origin, status, user, route, tags)
 ) STRICT;
 
 -- What was spent, by quarter hour and account: as `spend`, but larger, up to a row a call where every user or
@@ -144,10 +149,11 @@ CREATE TABLE budgets (
     limit_nanos     INTEGER NOT NULL,
     warn_millionths INTEGER,                 -- the share of the limit at which to warn
     -- The run that it is for alone, and no longer than that goes on.
-    run             INTEGER REFERENCES batch_runs (id) ON DELETE CASCADE
+    run             INTEGER REFERENCES batch_runs (id) ON DELETE CASCADE,
+    route           TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 
-CREATE UNIQUE INDEX budgets_by_scope ON budgets (tag_key, tag_value, user, provider, model, period)
+CREATE UNIQUE INDEX budgets_by_scope ON budgets (tag_key, tag_value, user, provider, model, route, period)
     WHERE run IS NULL;
 CREATE UNIQUE INDEX budgets_by_run ON budgets (run) WHERE run IS NOT NULL;
 
@@ -211,6 +217,7 @@ CREATE TABLE batch_items (
     most_nanos INTEGER,                  -- what is set aside for its requests; NULL where no table has a price
     record     INTEGER,                  -- the call that ended it
     response   BLOB,                     -- its answer, where that is not among the bodies as it came
+    route      TEXT,
     PRIMARY KEY (run, item)
 ) STRICT, WITHOUT ROWID;
 

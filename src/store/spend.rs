@@ -1,11 +1,11 @@
 //! The rollups of spend, which make a day's or a month's sum a matter of microseconds however many calls
 //! there were: `spend` by quarter hour and model, and the ledger by quarter hour and account, for sums over
-//! users, tags, commands and how calls ended.
+//! users, routes, tags, commands and how calls ended.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, Row, params};
 
-use super::columns::{FromJson, count, target_of};
+use super::columns::{FromJson, count, said, target_of};
 use super::error::StoreError;
 use super::intern::Interned;
 use super::reader::Reader;
@@ -118,20 +118,16 @@ pub(super) fn since(
         WHERE quarter >= ?1 AND ?2 IN ('', provider) AND ?3 IN ('', model)";
     const LEDGER: &str = "SELECT ifnull(sum(cost_nanos), 0), ifnull(sum(unpriced_calls), 0) FROM ledger
         WHERE quarter >= ?1 AND account IN (SELECT id FROM accounts
-            WHERE ?2 IN ('', provider) AND ?3 IN ('', model) AND ?4 IN ('', user)
-                AND (?5 = '' OR EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?5 AND value = ?6)))";
+            WHERE ?2 IN ('', provider) AND ?3 IN ('', model) AND ?4 IN ('', user) AND ?5 IN ('', route)
+                AND (?6 = '' OR EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ?6 AND value = ?7)))";
     let from = from.map_or(i64::MIN, quarter);
     let sums = |row: &Row<'_>| Ok((Money::from_nanos(row.get(0)?), row.get(1)?));
-    let (provider, model) = (scope.provider.as_ref(), scope.model.as_ref());
-    let provider = provider.map_or("", |provider| provider.as_str());
-    let model = model.map_or("", |model| model.as_str());
+    let [provider, model, user, route, key, value] = standings::words(scope);
     // The ledger has up to a row a call.
-    if scope.user.is_none() && scope.tag.is_none() {
+    if [user, route, key] == [""; 3] {
         return connection.query_row(SPEND, params![from, provider, model], sums);
     }
-    let user = scope.user.as_deref().unwrap_or_default();
-    let (key, value) = scope.tag.as_ref().map_or(("", ""), |(key, value)| (key, value));
-    connection.query_row(LEDGER, params![from, provider, model, user, key, value], sums)
+    connection.query_row(LEDGER, params![from, provider, model, user, route, key, value], sums)
 }
 
 /// The quarter hour that a moment is in.
@@ -236,15 +232,17 @@ fn spent_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Spent> {
 }
 
 fn account_of(connection: &Connection, id: i64) -> rusqlite::Result<Account> {
-    const QUERY: &str = "SELECT provider, model, origin, status, user, tags FROM accounts WHERE id = ?1";
+    const QUERY: &str =
+        "SELECT provider, model, origin, status, user, route, tags FROM accounts WHERE id = ?1";
     connection.prepare_cached(QUERY)?.query_row([id], |row| {
-        let (origin, status, user): (String, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        let (origin, status): (String, String) = (row.get(2)?, row.get(3)?);
         Ok(Account {
             target: target_of(row, 0)?,
             origin: origin.parse().ok(),
             status: status.parse().ok(),
-            user: (!user.is_empty()).then_some(user),
-            tags: row.get::<_, FromJson<_>>(5)?.0,
+            user: said(row.get(4)?),
+            route: said(row.get(5)?),
+            tags: row.get::<_, FromJson<_>>(6)?.0,
         })
     })
 }

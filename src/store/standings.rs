@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::columns::Word;
+use super::columns::{Word, said};
 use crate::domain::account::Account;
 use crate::domain::batch::RunId;
 use crate::domain::budget::{Budget, BudgetId, Scope, Share};
@@ -13,12 +13,10 @@ use crate::policy::budget::Standing;
 
 /// What [`budget_of`] reads.
 pub(super) const COLUMNS: &str =
-    "id, period, provider, model, user, tag_key, tag_value, zone, limit_nanos, warn_millionths, run";
+    "id, period, provider, model, user, tag_key, tag_value, zone, limit_nanos, warn_millionths, run,
+    route";
 
 pub(super) fn budget_of(row: &Row<'_>) -> rusqlite::Result<Budget> {
-    fn said<T: From<String>>(text: String) -> Option<T> {
-        (!text.is_empty()).then(|| text.into())
-    }
     let Word(period) = row.get(1)?;
     let key: Option<String> = said(row.get(5)?);
     let zone: String = row.get(7)?;
@@ -28,6 +26,7 @@ pub(super) fn budget_of(row: &Row<'_>) -> rusqlite::Result<Budget> {
             provider: said(row.get(2)?),
             model: said(row.get(3)?),
             user: said(row.get(4)?),
+            route: said(row.get(11)?),
             tag: key.map(|key| Ok::<_, rusqlite::Error>((key, row.get(6)?))).transpose()?,
             run: row.get::<_, Option<i64>>(10)?.map(RunId),
         },
@@ -39,13 +38,14 @@ pub(super) fn budget_of(row: &Row<'_>) -> rusqlite::Result<Budget> {
     })
 }
 
-/// The texts that a scope is written as: provider, model, user, and a label's key and value.
-pub(super) fn words(scope: &Scope) -> [&str; 5] {
+/// The texts that a scope is written as: provider, model, user, route, and a label's key and value.
+pub(super) fn words(scope: &Scope) -> [&str; 6] {
     let (key, value) = scope.tag.as_ref().map_or(("", ""), |(key, value)| (key, value));
     [
         scope.provider.as_ref().map_or("", |provider| provider.as_str()),
         scope.model.as_ref().map_or("", |model| model.as_str()),
         scope.user.as_deref().unwrap_or_default(),
+        scope.route.as_ref().map_or("", |route| route.as_str()),
         key,
         value,
     ]
@@ -61,15 +61,17 @@ pub(super) fn covering(
     // SQLite makes a table each time.
     let query = format!(
         "SELECT {COLUMNS} FROM budgets WHERE tag_key = ?1 AND tag_value = ?2 AND user = ?3
-            AND (+provider = '' OR +provider = ?4) AND (+model = '' OR +model = ?5) AND run IS NULL"
+            AND (+provider = '' OR +provider = ?4) AND (+model = '' OR +model = ?5)
+            AND (+route = '' OR +route = ?6) AND run IS NULL"
     );
     let mut query = connection.prepare_cached(&query)?;
     let (provider, model) = (account.target.provider.as_str(), account.target.model.as_str());
+    let route = account.route.as_ref().map_or("", |route| route.as_str());
     let tags = account.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let mut found = Vec::new();
     for (key, value) in tags.chain([("", "")]) {
         for user in account.user.as_deref().into_iter().chain([""]) {
-            let budgets = query.query_map([key, value, user, provider, model], budget_of)?;
+            let budgets = query.query_map([key, value, user, provider, model, route], budget_of)?;
             found.extend(budgets.collect::<rusqlite::Result<Vec<Budget>>>()?);
         }
     }

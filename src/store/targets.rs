@@ -190,7 +190,8 @@ pub fn forget_targets(
     let connection = connect(path, patience)?;
     patience.until_free(path, || {
         let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
-        let targets: Vec<Target> = all(&transaction)?.into_iter().map(|(target, _)| target).filter(&which).collect();
+        let targets: Vec<Target> =
+            all(&transaction)?.into_iter().map(|(target, _)| target).filter(&which).collect();
         for target in &targets {
             transaction.execute(FORGET, [target.provider.as_str(), target.model.as_str()])?;
         }

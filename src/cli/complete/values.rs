@@ -91,6 +91,7 @@ fn source(arg: &Arg) -> Option<Source> {
     match (arg.get_id().as_str(), name?.as_str()) {
         ("tag", _) => Some(|line, _| Some(tags(&line.calls()?))),
         ("user", _) => Some(|line, _| Some(users(&line.calls()?))),
+        ("route", _) => Some(|line, _| Some(routes(&line.calls()?))),
         ("template", _) => Some(|line, _| Some(templates(&line.session()?))),
         (_, "MODEL") => Some(|line, current| Some(model_names(&line.session()?, current))),
         (_, "PROVIDER") => Some(|line, _| Some(providers(&line.session()?))),
@@ -160,6 +161,12 @@ fn groups(newest: &[CallSummary]) -> Vec<Value> {
 fn users(newest: &[CallSummary]) -> Vec<Value> {
     let users: BTreeSet<&String> = newest.iter().filter_map(|call| call.user.as_ref()).collect();
     users.into_iter().map(|user| (user.clone(), None)).collect()
+}
+
+fn routes(newest: &[CallSummary]) -> Vec<Value> {
+    let routes: BTreeSet<String> =
+        newest.iter().filter_map(|call| call.route.as_ref()).map(ToString::to_string).collect();
+    routes.into_iter().map(|route| (route, None)).collect()
 }
 
 fn tags(newest: &[CallSummary]) -> Vec<Value> {

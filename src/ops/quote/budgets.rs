@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::domain::budget::Budget;
 use crate::domain::money::Money;
-use crate::domain::name::Target;
+use crate::domain::name::{RouteName, Target};
 use crate::store::BudgetState;
 
 /// All budgets, to be found by the requests they cover.
@@ -92,6 +92,7 @@ impl Budgets {
         &self,
         target: &Target,
         user: Option<&str>,
+        route: Option<&RouteName>,
         tags: &[(String, String)],
     ) -> Vec<usize> {
         if self.states.is_empty() {
@@ -108,6 +109,7 @@ impl Budgets {
             let scope = &self.states[*place].budget.scope;
             scope.provider.as_ref().is_none_or(|provider| *provider == target.provider)
                 && scope.model.as_ref().is_none_or(|model| *model == target.model)
+                && scope.route.as_ref().is_none_or(|of| Some(of) == route)
         });
         found.sort_unstable();
         // An empty user, or a label without a name, looks like none.
@@ -168,18 +170,28 @@ mod tests {
             Scope::default(),
             Scope { user: ann.clone(), ..Scope::default() },
             Scope { tag: tag("red"), ..Scope::default() },
-            Scope { user: ann, tag: tag("red"), provider: openai, model: Some("m".into()), run: None },
+            Scope {
+                user: ann,
+                tag: tag("red"),
+                provider: openai,
+                model: Some("m".into()),
+                ..Scope::default()
+            },
+            Scope { route: Some("support".into()), ..Scope::default() },
         ]);
-        let covering = |model: &str, user: Option<&str>, tags: &[&str]| {
+        let on_route = |route: Option<&str>, model: &str, user: Option<&str>, tags: &[&str]| {
             let target = Target { provider: "openai".into(), model: model.into() };
             let tags: Vec<(String, String)> = tags.iter().filter_map(|value| tag(value)).collect();
-            budgets.covering(&target, user, &tags)
+            budgets.covering(&target, user, route.map(RouteName::from).as_ref(), &tags)
         };
+        let covering = |model: &str, user: Option<&str>, tags: &[&str]| on_route(None, model, user, tags);
         assert_eq!(covering("m", None, &[]), [0]);
         assert_eq!(covering("m", Some(""), &[]), [0]);
         assert_eq!(covering("m", Some("ann"), &["blue", "red"]), [0, 1, 2, 3]);
         assert_eq!(covering("n", Some("ann"), &["red", "blue"]), [0, 1]);
         assert_eq!(covering("n", Some("bob"), &["red"]), [0, 2]);
+        assert_eq!(on_route(Some("support"), "n", Some("bob"), &["red"]), [0, 2, 4]);
+        assert_eq!(on_route(Some("default"), "m", None, &[]), [0]);
         assert_eq!(budgets.tightest(&[0, 1, 2]), Some(2));
     }
 

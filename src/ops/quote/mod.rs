@@ -106,7 +106,7 @@ impl Quote {
         limited: bool,
     ) -> Option<Money> {
         let user = context.user.as_deref().filter(|user| !user.is_empty());
-        let places = budgets.covering(&plan.target, user, &context.tags);
+        let places = budgets.covering(&plan.target, user, plan.route.as_ref(), &context.tags);
         let mut one = quote(pipeline.parts(), plan, measure, limited || !places.is_empty());
         one.budget_id = budgets.tightest(&places).map(|place| budgets.budget(place).id);
         one.budget_left_usd = budgets.tightest(&places).map(|place| budgets.left(place));

@@ -166,16 +166,21 @@ impl Bench {
         done
     }
 
-    fn limit(&mut self, nanos: i64) {
+    /// Sets a budget.
+    fn set(&self, scope: Scope, nanos: i64) -> BudgetId {
         let change = BudgetChange {
-            scope: Scope::default(),
+            scope,
             period: BudgetPeriod::Total,
             limit: Money::from_nanos(nanos),
             warn: None,
             zone: None,
             usual_zone: Zone::System,
         };
-        self.editor.set(&change, self.at).unwrap();
+        self.editor.set(&change, self.at).unwrap().budget.id
+    }
+
+    fn limit(&mut self, nanos: i64) {
+        self.set(Scope::default(), nanos);
         self.model.limit = Some(nanos);
         self.model.most = self.model.most.max(nanos);
     }
@@ -386,4 +391,23 @@ fn what_a_lost_attempt_holds_is_not_waited_for() {
     bench.settle(0, None);
     bench.check();
     assert_eq!(bench.model.sums, Sums { spent: 80, unknown: 80, held: 0 });
+}
+
+#[test]
+fn a_call_is_under_the_budgets_of_its_route_and_no_other() {
+    let bench = Bench::new();
+    let all = BudgetId(1);
+    let route = |name: &str| Scope { route: Some(name.into()), ..Scope::default() };
+    let (support, other) = (bench.set(route("support"), 50), bench.set(route("other"), 50));
+    let of_ann = bench.set(Scope { user: Some("ann".to_owned()), ..route("support") }, 50);
+    let under = |route: Option<&str>, user: Option<&str>| -> Vec<BudgetId> {
+        let (route, user) = (route.map(Into::into), user.map(str::to_owned));
+        let account = Account { user, route, ..bench.account.clone() };
+        covering(&bench.processes[0].0, &account, None).unwrap().iter().map(|budget| budget.id).collect()
+    };
+    assert_eq!(under(None, None), [all]);
+    assert_eq!(under(Some("support"), None), [all, support]);
+    assert_eq!(under(Some("support"), Some("ann")), [all, support, of_ann]);
+    assert_eq!(under(Some("other"), Some("ann")), [all, other]);
+    assert_eq!(bench.set(route("support"), 60), support);
 }

@@ -44,8 +44,9 @@ fn what_is_no_share_is_refused() {
 fn a_budget_for_nobody_is_not_one_for_all() {
     let env = home();
     set(&env, &["5"]);
-    refused(&env, &["set", "1", "--user", ""], "expected a user's name");
-    refused(&env, &["set", "1", "--user", " "], "expected a user's name");
+    refused(&env, &["set", "1", "--user", ""], "expected a name");
+    refused(&env, &["set", "1", "--user", " "], "expected a name");
+    refused(&env, &["set", "1", "--route", ""], "expected a name");
     for tag in ["", "k", "=x", "="] {
         refused(&env, &["set", "1", "--tag", tag], "expected KEY=VALUE");
     }

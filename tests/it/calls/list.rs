@@ -64,6 +64,7 @@ fn a_call_in_a_list_has_these_fields() {
         "model",
         "provider",
         "user",
+        "route",
         "tags",
         "status",
         "attempts",
@@ -71,6 +72,8 @@ fn a_call_in_a_list_has_these_fields() {
         "cost_usd",
         "cost_status",
         "latency_ms",
+        "fallback_from",
+        "degraded",
         "bodies",
         "run_id",
         "item",
@@ -94,11 +97,11 @@ fn a_call_as_csv_has_a_field_for_each_column() {
     let csv = wired.llmops(["calls", "--format", "csv"]).run().expect_status(0).stdout;
     let (id, time, latency) =
         (row["call_id"].as_str().unwrap(), row["time"].as_str().unwrap(), &row["latency_ms"]);
-    let header = "call_id,time,command,model,provider,user,tags,status,attempts,usage.input_tokens,\
+    let header = "call_id,time,command,model,provider,user,route,tags,status,attempts,usage.input_tokens,\
         usage.cached_input_tokens,usage.cache_write_tokens,usage.output_tokens,usage.reasoning_tokens,\
-        cost_usd,cost_status,latency_ms,bodies,run_id,item";
+        cost_usd,cost_status,latency_ms,fallback_from,degraded,bodies,run_id,item";
     let fields = format!(
-        "{id},{time},chat,gpt-5.4-nano,openai,\"u,1\",{{}},ok,1,120,64,0,8,0,0.00002248,exact,{latency},full,,"
+        "{id},{time},chat,gpt-5.4-nano,openai,\"u,1\",,{{}},ok,1,120,64,0,8,0,0.00002248,exact,{latency},,false,full,,"
     );
     assert_eq!(csv, format!("{header}\n{fields}\n"));
 }

@@ -51,7 +51,7 @@ fn an_answer_as_json_has_these_fields() {
             "model": "gpt-5.4-nano", "provider": "openai", "text": "yes", "tool_calls": [], "finish_reason": "stop",
             "usage": {"input_tokens": 1000, "cached_input_tokens": 800, "cache_write_tokens": 0, "output_tokens": 40,
                 "reasoning_tokens": 0},
-            "cost_usd": 0.000_106, "cost_status": "exact", "cache": "none", "attempts": 1, "fallback_from": null,
+            "cost_usd": 0.000_106, "cost_status": "exact", "cache": "none", "attempts": 1, "fallback_from": null, "degraded": false,
         })
     );
 }

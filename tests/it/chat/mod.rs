@@ -21,7 +21,7 @@ use serde_json::Value;
 use crate::support::{Output, Run, TestEnv};
 
 /// The fields of an answer, in their order.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "call_id",
     "model",
     "provider",
@@ -36,6 +36,7 @@ const FIELDS: [&str; 14] = [
     "cache",
     "attempts",
     "fallback_from",
+    "degraded",
 ];
 
 /// The fields of its usage.

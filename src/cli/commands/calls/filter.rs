@@ -48,6 +48,9 @@ pub(in crate::cli::commands) struct WhichArgs {
     /// For this user
     #[arg(long, value_name = "ID")]
     user: Option<String>,
+    /// That took this route
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
     /// With this label (repeatable)
     #[arg(long, value_name = "K=V", value_parser = key_value)]
     tag: Vec<(String, String)>,
@@ -95,6 +98,7 @@ impl WhichArgs {
             model: self.model.clone(),
             provider: self.provider.clone(),
             user: self.user.clone(),
+            route: self.route.clone(),
             tags: self.tag.clone(),
             status: self.status,
             origin: self.command,

@@ -50,13 +50,14 @@ enum CallsCommand {
 }
 
 /// The fields of a call in a list, as CSV has them.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 23] = [
     "call_id",
     "time",
     "command",
     "model",
     "provider",
     "user",
+    "route",
     "tags",
     "status",
     "attempts",
@@ -68,6 +69,8 @@ const COLUMNS: [&str; 20] = [
     "cost_usd",
     "cost_status",
     "latency_ms",
+    "fallback_from",
+    "degraded",
     "bodies",
     "run_id",
     "item",

@@ -103,6 +103,11 @@ fn facts(detail: &CallDetail, zone: Zone) -> Vec<(&'static str, String)> {
         ),
     ];
     facts.extend(row.user.clone().map(|user| ("user", user)));
+    facts.extend(row.route.as_ref().map(|route| ("route", route.to_string())));
+    facts.extend(row.fallback_from.as_ref().map(|first| ("fallback", format!("in the place of {first}"))));
+    if row.degraded {
+        facts.push(("degraded", "nobody answered: the answer is the one set for that".to_owned()));
+    }
     facts.extend(row.tags.iter().map(|(key, value)| ("tag", format!("{key}={value}"))));
     let item = row.run_id.zip(row.item);
     facts.extend(item.map(|(run, item)| ("batch", format!("run {run}, item {item}"))));

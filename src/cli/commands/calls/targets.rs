@@ -99,7 +99,8 @@ fn cells(row: &TargetRow, zone: Zone, now: DateTime<Utc>) -> Vec<String> {
         BreakerState::Closed => row.paced_until,
         BreakerState::Open | BreakerState::HalfOpen => row.reopens_at.max(row.paced_until),
     };
-    let again = again.map_or_else(|| "-".to_owned(), |at| if at <= now { "now".to_owned() } else { time(at) });
+    let again =
+        again.map_or_else(|| "-".to_owned(), |at| if at <= now { "now".to_owned() } else { time(at) });
     let last = row.last_failure_at.zip(row.last_failure.as_ref());
     vec![
         format!("{}/{}", row.provider, row.model),
@@ -120,12 +121,16 @@ fn moment(time: DateTime<Utc>, zone: Zone, now: DateTime<Utc>) -> String {
 
 fn reset(args: &ResetArgs, session: &Session, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let is_meant = |target: &Target| {
-        [target.to_string().as_str(), target.model.as_str(), target.provider.as_str()].contains(&args.name.as_str())
+        [target.to_string().as_str(), target.model.as_str(), target.provider.as_str()]
+            .contains(&args.name.as_str())
     };
     let path = session.store_file()?;
     let known: Vec<Target> = session.reader()?.targets()?.into_iter().map(|(target, _)| target).collect();
-    let forgotten =
-        if known.iter().any(is_meant) { forget_targets(&path, &session::patience(ui), is_meant)? } else { Vec::new() };
+    let forgotten = if known.iter().any(is_meant) {
+        forget_targets(&path, &session::patience(ui), is_meant)?
+    } else {
+        Vec::new()
+    };
     if forgotten.is_empty() {
         let names: Vec<String> = known.iter().map(ToString::to_string).collect();
         let nearest = most_alike(&args.name, names.iter().map(String::as_str));

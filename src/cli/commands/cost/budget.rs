@@ -16,7 +16,7 @@ use crate::cli::{exit, format};
 use crate::config::zone_meant;
 use crate::domain::budget::{BudgetId, BudgetPeriod, Scope, Share};
 use crate::domain::money::Money;
-use crate::domain::name::Target;
+use crate::domain::name::{RouteName, Target};
 use crate::domain::text::plain;
 use crate::domain::zone::Zone;
 use crate::ops::budgets::BudgetReport;
@@ -50,8 +50,8 @@ enum BudgetCommand {
 
 /// Set a budget, or change the one that there is for the same calls and period
 ///
-/// What was spent in the present period counts. Without any of --model, --provider, --user and --tag it is for all
-/// calls; with several, for calls of which all is true.
+/// What was spent in the present period counts. Without any of --model, --provider, --route, --user and --tag it
+/// is for all calls; with several, for calls of which all is true.
 #[derive(Debug, Args)]
 #[command(before_long_help = "Examples:\n  \
     llmops cost budget set 50\n  \
@@ -70,8 +70,11 @@ struct SetArgs {
     /// For calls to this provider
     #[arg(long, value_name = "PROVIDER")]
     provider: Option<String>,
+    /// For calls that take this route
+    #[arg(long, value_name = "NAME", value_parser = named)]
+    route: Option<String>,
     /// For calls for this user
-    #[arg(long, value_name = "ID", value_parser = user)]
+    #[arg(long, value_name = "ID", value_parser = named)]
     user: Option<String>,
     /// For calls with this label
     #[arg(long, value_name = "K=V", value_parser = key_value)]
@@ -145,8 +148,8 @@ fn zone(name: &str) -> Result<Zone, String> {
 }
 
 /// Nobody is called nothing: that is a variable of the shell which is not set, and would mean all calls.
-fn user(name: &str) -> Result<String, String> {
-    if name.trim().is_empty() { Err("expected a user's name".to_owned()) } else { Ok(name.to_owned()) }
+fn named(name: &str) -> Result<String, String> {
+    if name.trim().is_empty() { Err("expected a name".to_owned()) } else { Ok(name.to_owned()) }
 }
 
 fn number(text: &str) -> Result<i64, String> {
@@ -154,13 +157,14 @@ fn number(text: &str) -> Result<i64, String> {
 }
 
 /// The fields of a budget, as CSV has them.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 21] = [
     "id",
     "period",
     "scope.model",
     "scope.provider",
     "scope.user",
     "scope.tag",
+    "scope.route",
     "time_zone",
     "limit_usd",
     "spent_usd",
@@ -232,7 +236,14 @@ fn scope(args: &SetArgs, session: &Session) -> Result<Scope, CliError> {
         (None, Some(name)) => Some(session.provider(name)?),
         (found, _) => found,
     };
-    Ok(Scope { model, provider, user: args.user.clone(), tag: args.tag.clone(), run: None })
+    Ok(Scope {
+        model,
+        provider,
+        user: args.user.clone(),
+        route: args.route.clone().map(RouteName::from),
+        tag: args.tag.clone(),
+        run: None,
+    })
 }
 
 fn target(args: &SetArgs, session: &Session) -> Result<Option<Target>, CliError> {

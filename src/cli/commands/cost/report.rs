@@ -33,7 +33,7 @@ pub(super) struct ReportArgs {
         value_parser = GroupParser,
         hide_possible_values = true,
         long_help = "What to group by: day, hour, model, provider, user, tag:K (the values of the label K), \
-            command, status; may be given several times [default: model]"
+            command, route, status; may be given several times [default: model]"
     )]
     by: Vec<GroupBy>,
     /// What to compare with: the period before, or the same days a week, a month or a year before

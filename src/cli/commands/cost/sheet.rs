@@ -212,6 +212,7 @@ fn heading(by: &GroupBy) -> String {
         GroupBy::User => "User".to_owned(),
         GroupBy::Tag(key) => plain(&format!("tag:{key}")),
         GroupBy::Command => "Command".to_owned(),
+        GroupBy::Route => "Route".to_owned(),
         GroupBy::Status => "Status".to_owned(),
     }
 }
