@@ -134,8 +134,8 @@ impl Ui {
                     self.detail(&line);
                 }
             }
-            Notice::FallingBack { target, failure } => {
-                let line = format!("{}; asking another than {target}", failure.message);
+            Notice::FallingBack { target, to, failure } => {
+                let line = format!("{}; asking {to}", failure.message);
                 if self.verbose == 0 && self.is_news(&target.to_string()) {
                     self.note(&line);
                 } else {

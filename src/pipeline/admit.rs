@@ -47,6 +47,8 @@ pub(super) struct Progress {
     pub(super) tries: Vec<u32>,
     /// When the time is over that this target may take of the call's.
     pub(super) until: Option<Instant>,
+    /// What the last attempt has come to, where the next one is not waited for.
+    pub(super) failed: Option<Failure>,
     /// Since when nobody could be asked.
     shut_since: Option<Instant>,
     /// Whether that has gone on for as long as the call may wait.
@@ -62,6 +64,7 @@ impl Progress {
             probe: false,
             tries: vec![0; targets],
             until: None,
+            failed: None,
             shut_since: None,
             shut_out: false,
         }
@@ -146,6 +149,14 @@ impl Run {
     }
 
     async fn enter(&mut self, place: usize, key: Option<usize>) -> Result<(), Failure> {
+        if let Some(failure) = self.progress.failed.take() {
+            let (target, to) = (self.plan.target.clone(), self.plan.targets[place].clone());
+            (self.context.notify)(if to == target {
+                Notice::Retrying { target, failure, wait: Duration::ZERO }
+            } else {
+                Notice::FallingBack { target, to, failure }
+            });
+        }
         if place == self.progress.at && key == self.progress.key && self.progress.until.is_some() {
             return Ok(());
         }

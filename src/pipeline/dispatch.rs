@@ -52,16 +52,17 @@ impl Run {
         let is_open = parts.health.failed(parts.store.as_ref(), sent, &failure, advice, now).await;
         let tries = &mut self.progress.tries[self.progress.at];
         *tries += u32::from(!std::mem::take(&mut self.progress.probe));
-        let made = (*tries).max(1);
+        let made = *tries;
         self.end_attempt(Some(failure.clone()));
         self.covered &= !failure.may_be_billed();
         if advice.of_key && self.has_another_key(&parts) {
+            self.progress.failed = Some(failure);
             return Ok(());
         }
         match parts.retry.next(&failure, made, self.left_here(), fastrand::f64()) {
             // Whether anybody may be asked is to be seen.
             Next::RetryIn(_) if is_open || self.is_not_worth_waiting(&failure) => {
-                self.tell_of_fallback(failure);
+                self.progress.failed = Some(failure);
                 Ok(())
             }
             Next::RetryIn(wait) => {
@@ -95,18 +96,12 @@ impl Run {
         if whom == Fallback::No || !self.progress.has_another() || self.is_over() {
             return Err(explain(failure, why, made, self.parts.clock.now()));
         }
-        self.tell_of_fallback(failure);
+        self.progress.failed = Some(failure);
         Ok(())
     }
 
     fn is_over(&self) -> bool {
         Instant::now() >= self.deadline()
-    }
-
-    fn tell_of_fallback(&self, failure: Failure) {
-        if self.progress.has_another() {
-            (self.context.notify)(Notice::FallingBack { target: self.plan.target.clone(), failure });
-        }
     }
 
     /// Waits before the next attempt; no longer than until there is none, since others have opened the breaker.

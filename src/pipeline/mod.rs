@@ -148,10 +148,12 @@ pub enum Notice {
         /// How long until the next attempt.
         wait: Duration,
     },
-    /// A target has failed, or is left alone: another is asked.
+    /// An attempt failed, and another target is asked.
     FallingBack {
-        /// The target.
+        /// Where it was sent.
         target: Target,
+        /// Who is asked.
+        to: Target,
         /// What went wrong.
         failure: Failure,
     },

@@ -174,7 +174,7 @@ pub enum GiveUp {
 }
 
 impl RetryPolicy {
-    /// Decides after attempt number `made` (from 1) failed. `left` is what remains of the call's time,
+    /// Decides after attempt number `made` (from 1; 0 if none counts) failed. `left` is what remains of the call's time,
     /// `dice` a random number from 0 to 1 (full jitter: the wait is that share of the exponential bound).
     pub fn next(&self, failure: &Failure, made: u32, left: Duration, dice: f64) -> Next {
         let allowed = match advise(failure).retry {
@@ -188,7 +188,7 @@ impl RetryPolicy {
         if let Some(asked) = failure.retry_after.filter(|asked| *asked > LONGEST_RETRY_AFTER) {
             return Next::GiveUp(GiveUp::AskedTooLong(asked));
         }
-        match self.wait(failure.retry_after, made - 1, dice) {
+        match self.wait(failure.retry_after, made.saturating_sub(1), dice) {
             wait if wait >= left => Next::GiveUp(GiveUp::OutOfTime { wait, left }),
             wait => Next::RetryIn(wait),
         }

@@ -131,7 +131,7 @@ impl Tally {
     /// Takes in what the notices of calls told. `ended` is whether an item has just come to its end.
     pub fn take_in(&mut self, heard: &mut Heard, ended: bool, now: Instant) {
         if ended {
-            heard.budget = None;
+            heard.waits_for = None;
         }
         self.retries.clone_from(&heard.retries);
         self.waiting = heard.waiting(now);
@@ -173,14 +173,14 @@ impl Tally {
     }
 }
 
-/// What the notices of a run's calls have told: attempts that are repeated, and budgets that are waited for.
+/// What the notices of a run's calls have told: attempts that are repeated, and what is waited for.
 #[derive(Debug, Default)]
 pub struct Heard {
     retries: BTreeMap<String, u64>,
     /// Attempts that are about to be repeated: when, and what went wrong with the last.
     repeats: Vec<(Instant, String)>,
-    /// A budget that calls wait for. That the wait is over nobody tells, but the next item that ends.
-    budget: Option<String>,
+    /// A budget or a target that calls wait for. That the wait is over nobody tells, but the next item that ends.
+    waits_for: Option<String>,
 }
 
 impl Heard {
@@ -192,10 +192,10 @@ impl Heard {
                 self.forget(now);
                 self.repeats.push((now + *wait, failure.cause()));
             }
-            Notice::Waiting { obstacle } => self.budget = Some(format!("budget {}", obstacle.budget.id)),
-            Notice::FallingBack { .. }
-            | Notice::Shut { .. }
-            | Notice::Degraded { .. }
+            Notice::FallingBack { failure, .. } => *self.retries.entry(failure.cause()).or_default() += 1,
+            Notice::Waiting { obstacle } => self.waits_for = Some(format!("budget {}", obstacle.budget.id)),
+            Notice::Shut { target, .. } => self.waits_for = Some(target.to_string()),
+            Notice::Degraded { .. }
             | Notice::Limited { .. }
             | Notice::Warning(_)
             | Notice::Unlogged { .. } => {}
@@ -205,8 +205,8 @@ impl Heard {
     /// What is waited for: `waiting: budget 3`, or `12 retrying (429)`.
     fn waiting(&mut self, now: Instant) -> Option<String> {
         self.forget(now);
-        if let Some(budget) = &self.budget {
-            return Some(format!("waiting: {budget}"));
+        if let Some(what) = &self.waits_for {
+            return Some(format!("waiting: {what}"));
         }
         let mut causes: BTreeMap<&str, usize> = BTreeMap::new();
         for (_, cause) in &self.repeats {

@@ -110,10 +110,12 @@ fn a_cap_counts_what_nobody_knows_and_lasts() {
     assert!(held > 0);
     for _ in 0..4 {
         // Without being told again.
-        let output = wired.llmops([&args[..], &["--resume"]].concat()).run();
+        let output =
+            wired.llmops([&args[..], &["--resume"]].concat()).env("LLMOPS_BREAKER__FAILURES", "99").run();
         assert!(output.stderr.contains("note: the run spends at most $0.001"), "{output}");
     }
-    let output = wired.llmops([&args[..], &["--resume"]].concat()).run().expect_status(4);
+    let run = wired.llmops([&args[..], &["--resume"]].concat()).env("LLMOPS_BREAKER__FAILURES", "99");
+    let output = run.run().expect_status(4);
     let unknown = number(&wired, "SELECT unknown_nanos FROM budget_periods");
     assert!(unknown > held && unknown <= 1_000_000, "{unknown}: {output}");
     // What is counted closely may need less than the first.

@@ -42,8 +42,8 @@ fn a_quiet_batch_says_nothing() {
 
 #[test]
 fn many_calls_that_wait_for_one_server_say_so_once() {
-    let wired = Wired::always(Reply::error(429, "slow_down").header("retry-after", "60"));
     for (more, said) in [(&[][..], 1), (&["-v"], 8)] {
+        let wired = Wired::always(Reply::error(429, "slow_down").header("retry-after", "60"));
         wired.env.write("in.txt", "hi\n".repeat(8));
         let args = [&["batch", "in.txt", "-j", "8"], more].concat();
         let before = wired.requests();

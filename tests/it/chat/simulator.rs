@@ -24,7 +24,9 @@ fn the_simulator_says_that_it_is_one() {
 fn the_same_question_gets_the_same_simulated_answer() {
     let env = TestEnv::new();
     let ask = |question: &str| {
-        let run = echo(&env, &["chat", question, "--retries", "0"]).env("LLMOPS_SIM", "error=0.5,seed=11");
+        let run = echo(&env, &["chat", question, "--retries", "0"])
+            .env("LLMOPS_SIM", "error=0.5,seed=11")
+            .env("LLMOPS_BREAKER__FAILURES", "99");
         let output = run.run();
         (output.status, output.stdout)
     };

@@ -21,7 +21,9 @@ fn each_layer_is_above_the_one_before() {
 #[test]
 fn layers_add_up_setting_by_setting() {
     let env = TestEnv::new();
-    env.write_config("model: sim/echo\nretry: {retries: 4, base: 1ms}\nsim: {error: 1, seed: 3}\n");
+    env.write_config(
+        "model: sim/echo\nretry: {retries: 4, base: 1ms}\nbreaker: {failures: 99}\nsim: {error: 1, seed: 3}\n",
+    );
     env.write("llmops.yaml", "retry: {retries: 2}\n");
     let attempts = |run: Run| {
         let events = run.run().expect_status(1).jsonl();
