@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde_json::Map;
@@ -95,7 +96,8 @@ impl Session {
         settings.providers.iter().filter(|provider| provider.kind == ProviderKind::Openai).find_map(
             |provider| {
                 let source = match &provider.key {
-                    Key::Present { source, .. } => source,
+                    // Of several the first says enough.
+                    Key::Present(_) => provider.key.sources().next()?,
                     Key::Command(_) => "api_key_cmd",
                     Key::Missing(_) | Key::NotNeeded => return None,
                 };
@@ -319,4 +321,9 @@ pub(super) fn context(
 pub(super) fn runtime() -> Result<Runtime, CliError> {
     let built = Builder::new_current_thread().enable_all().build();
     built.map_err(|reason| CliError::System { what: "cannot start", reason })
+}
+
+/// Ends a runtime. A command that prints a key is ended first; a name server that does not answer is not waited for.
+pub(super) fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(Duration::from_secs(1));
 }

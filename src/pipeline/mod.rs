@@ -281,7 +281,7 @@ impl Pipeline {
         let plan = self.plan(request, &context)?;
         // A command that prints the key may take its time.
         let provider = tokio::select! {
-            provider = self.parts.providers.get(&plan.target.provider) => provider.map_err(RefusedCall::from)?,
+            provider = self.parts.providers.get(&plan.target.provider, 0) => provider.map_err(RefusedCall::from)?,
             () = context.cancel.cancelled() => return Err(RefusedCall::Cancelled.into()),
         };
         let (opened, opening) = oneshot::channel();
@@ -309,7 +309,7 @@ impl Pipeline {
     /// Whatever keeps it from being called.
     pub async fn check_model(&self, named: Option<&str>) -> Result<Target, RefusedCall> {
         let target = decide::target(&self.parts, named)?;
-        self.parts.providers.get(&target.provider).await?;
+        self.parts.providers.get(&target.provider, 0).await?;
         Ok(target)
     }
 
