@@ -276,8 +276,8 @@ fn refusal_hint(error: &RefusedCall) -> Option<String> {
             let choices: Vec<String> = choices.iter().map(ToString::to_string).collect();
             format!("say which: {}", or(&choices))
         }
-        RefusedCall::Provider(ProviderError::MissingKey { variable, .. }) => {
-            format!("set {variable}, or try it offline with -m sim/echo")
+        RefusedCall::Provider(ProviderError::MissingKey { variables, .. }) => {
+            format!("set {}, or try it offline with -m sim/echo", variables.0.join(" or "))
         }
         RefusedCall::Provider(ProviderError::Unsupported(_)) => {
             "this version speaks to OpenAI-compatible endpoints; OpenRouter offers most models: \

@@ -14,6 +14,7 @@ mod log;
 mod out;
 mod progress;
 mod prompt;
+mod reader;
 mod session;
 mod signals;
 mod table;

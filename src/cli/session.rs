@@ -96,7 +96,8 @@ impl Session {
         settings.providers.iter().filter(|provider| provider.kind == ProviderKind::Openai).find_map(
             |provider| {
                 let source = match &provider.key {
-                    Key::Present { source, .. } => source,
+                    // Of several the first says enough.
+                    Key::Present(_) => provider.key.sources().next()?,
                     Key::Command(_) => "api_key_cmd",
                     Key::Missing(_) | Key::NotNeeded => return None,
                 };
@@ -339,4 +340,9 @@ fn outage(origin: Origin, wait: bool) -> Duration {
 pub(super) fn runtime() -> Result<Runtime, CliError> {
     let built = Builder::new_current_thread().enable_all().build();
     built.map_err(|reason| CliError::System { what: "cannot start", reason })
+}
+
+/// Ends a runtime. A command that prints a key is ended first; a name server that does not answer is not waited for.
+pub(super) fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(Duration::from_secs(1));
 }

@@ -1,5 +1,6 @@
 //! Settings that are valid and will fail where they are used: `config check` tells before that.
 
+use super::tree::Tree;
 use super::{Config, ConfigError, Wrong};
 use crate::domain::settings::ProviderKind;
 use crate::policy::template;
@@ -12,6 +13,14 @@ pub(super) fn of(config: &Config) -> Vec<ConfigError> {
         if !is_address(&provider.base_url) {
             let reason = "expected an address such as https://example.com/v1";
             wrongs.push(Wrong::new(&[&section[..], &["base_url"]].concat(), reason));
+        }
+        // Where none of them is set the provider is merely not in use.
+        let set: Vec<&str> = provider.key.sources().collect();
+        for variable in
+            listed(config, provider.name.as_str()).filter(|it| !set.is_empty() && !set.contains(it))
+        {
+            let reason = format!("{variable} is not set: calls go on with the other keys");
+            wrongs.push(Wrong::new(&[&section[..], &["api_key_env"]].concat(), &reason));
         }
         if let Some(file) = provider.ca_file.as_deref().filter(|file| !file.is_file()) {
             let reason = format!("there is no file {}", file.display());
@@ -27,6 +36,18 @@ pub(super) fn of(config: &Config) -> Vec<ConfigError> {
         wrongs.extend(error.map(|error| Wrong::new(&["sim", "models", name, "answer"], &error.in_it())));
     }
     wrongs.into_iter().map(|wrong| wrong.in_tree(&config.tree)).collect()
+}
+
+/// The variables of a provider's keys, if there is a list of them.
+fn listed<'a>(config: &'a Config, provider: &str) -> impl Iterator<Item = &'a str> {
+    let names = match config.tree.get(&["providers", provider, "api_key_env"]).map(|node| &node.value) {
+        Some(Tree::List(names)) => &**names,
+        _ => &[],
+    };
+    names.iter().filter_map(|name| match &name.value {
+        Tree::Text(name) | Tree::Untyped(name) => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 /// Whether it begins as an address that can be called. What is in it is not quoted: it may hold a password.

@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::Wrong;
 use super::env::Environment;
-use super::values::{Command, Ordered};
+use super::values::{Command, Ordered, Variables};
 use crate::domain::name::ProviderName;
 use crate::domain::secret::Secret;
-use crate::domain::settings::{Key, ProviderKind, ProviderSettings, Structured};
+use crate::domain::settings::{Key, KeyValue, ProviderKind, ProviderSettings, Structured, Unset};
 
 /// One of `providers:`
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -21,9 +21,9 @@ pub(super) struct ProviderSection {
     kind: Option<Kind>,
     /// The address to which /chat/completions is appended.
     base_url: Option<String>,
-    /// The environment variable with the key.
-    api_key_env: Option<String>,
-    /// A command that prints the key, for when the variable is not set. It is run without a shell.
+    /// The environment variable with the key, or a list of them: calls are spread over those keys that are set.
+    api_key_env: Option<Variables>,
+    /// A command that prints the key, for when no variable is set. It is run without a shell.
     api_key_cmd: Option<Command>,
     /// The model that stands for this provider when no model is named.
     default_model: Option<String>,
@@ -118,16 +118,19 @@ fn provider(
     })
 }
 
-/// From the variable that is named, or the usual one; else from the command.
-fn key(provider: &str, named: Option<String>, command: Option<Command>, environment: &Environment) -> Key {
+/// From the variables that are named, or the usual one; else from the command.
+fn key(provider: &str, named: Option<Variables>, command: Option<Command>, environment: &Environment) -> Key {
     let needed = named.is_some();
-    let variable = named.unwrap_or_else(|| variable_of(provider, "API_KEY"));
-    let present = environment.get(&variable).map(str::trim).filter(|key| !key.is_empty());
-    match (present, command) {
-        (Some(key), _) => Key::Present { secret: Secret::new(key), source: variable },
-        (None, Some(command)) => Key::Command(command.words()),
-        (None, None) if needed => Key::Missing(variable),
-        (None, None) => Key::NotNeeded,
+    let variables = named.map_or_else(|| vec![variable_of(provider, "API_KEY")], |named| named.0);
+    let found = variables.iter().filter_map(|variable| {
+        let key = environment.get(variable).map(str::trim).filter(|key| !key.is_empty())?;
+        Some(KeyValue { secret: Secret::new(key), source: variable.clone() })
+    });
+    match (found.collect::<Vec<_>>(), command) {
+        (keys, _) if !keys.is_empty() => Key::Present(keys),
+        (_, Some(command)) => Key::Command(command.words()),
+        (_, None) if needed => Key::Missing(Unset(variables)),
+        (_, None) => Key::NotNeeded,
     }
 }
 

@@ -195,6 +195,60 @@ impl<'de> Deserialize<'de> for Command {
     }
 }
 
+/// The names of environment variables: one, or a list of them, none twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Variables(pub(super) Vec<String>);
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "what the schema says of variables")]
+enum NameOrNames {
+    Name(#[schemars(length(min = 1))] String),
+    Names(#[schemars(length(min = 1), inner(length(min = 1)), extend("uniqueItems" = true))] Vec<String>),
+}
+
+impl JsonSchema for Variables {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Variables".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        NameOrNames::json_schema(generator)
+    }
+}
+
+impl<'de> Deserialize<'de> for Variables {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+        const EXPECTED: &str = "the name of an environment variable, or a list of them";
+        impl<'de> Visitor<'de> for Names {
+            type Value = Variables;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Variables, E> {
+                if name.is_empty() {
+                    return Err(E::custom(format!("expected {EXPECTED}")));
+                }
+                Ok(Variables(vec![name.to_owned()]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Variables, A::Error> {
+                let mut names = Vec::new();
+                while let Some(Plain(name)) = items.next_element()? {
+                    if names.contains(&name) {
+                        return Err(de::Error::custom(format!("{name} is named twice")));
+                    }
+                    names.push(name);
+                }
+                if names.is_empty() || names.iter().any(String::is_empty) {
+                    return Err(de::Error::custom(format!("expected {EXPECTED}")));
+                }
+                Ok(Variables(names))
+            }
+        }
+        deserializer.deserialize_any(Names)
+    }
+}
+
 /// A map in the order in which it was written.
 #[derive(Debug, Clone)]
 pub(super) struct Ordered<T>(pub(super) Vec<(String, T)>);

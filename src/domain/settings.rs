@@ -2,6 +2,7 @@
 //! (`config`) and what obeys them (`provider`, `pipeline`) never meet; they meet here.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub struct ProviderSettings {
     pub kind: ProviderKind,
     /// The address to which `/chat/completions` is appended.
     pub base_url: String,
-    /// Its key.
+    /// Its key, or several.
     pub key: Key,
     /// Whether to ask for HTTP/2.
     pub http2: bool,
@@ -63,19 +64,47 @@ pub enum ProviderKind {
 /// Where a provider's key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// Here.
-    Present {
-        /// The key.
-        secret: Secret,
-        /// Where it was found: the environment variable, or the program that printed it.
-        source: String,
-    },
+    /// Here: one or several, in the order in which their variables are named.
+    Present(Vec<KeyValue>),
     /// This command prints it; it is run when the key is needed.
     Command(Vec<String>),
-    /// It needs one, which would be in this environment variable.
-    Missing(String),
+    /// It needs one, which would be in one of these environment variables.
+    Missing(Unset),
     /// It needs none.
     NotNeeded,
+}
+
+/// One key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyValue {
+    /// The key.
+    pub secret: Secret,
+    /// Where it was found: the environment variable, or the program that printed it.
+    pub source: String,
+}
+
+/// Environment variables that are not set; `A is not set`, `neither A nor B is set`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unset(pub Vec<String>);
+
+impl fmt::Display for Unset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            [first, second] => write!(f, "neither {first} nor {second} is set"),
+            [others @ .., second, last] => {
+                write!(f, "none of {}, {second} and {last} is set", others.join(", "))
+            }
+            one => write!(f, "{} is not set", one.concat()),
+        }
+    }
+}
+
+impl Key {
+    /// Where the keys that are here were found.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        let keys = if let Self::Present(keys) = self { &**keys } else { &[] };
+        keys.iter().map(|key| key.source.as_str())
+    }
 }
 
 /// How long to wait for what.
@@ -199,5 +228,19 @@ words! {
         Normal = "normal",
         /// The disk.
         Full = "full",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_are_not_set_are_named_in_a_phrase() {
+        let said = |names: &[&str]| Unset(names.iter().map(|name| (*name).to_owned()).collect()).to_string();
+        assert_eq!(said(&["A"]), "A is not set");
+        assert_eq!(said(&["A", "B"]), "neither A nor B is set");
+        assert_eq!(said(&["A", "B", "C"]), "none of A, B and C is set");
+        assert_eq!(said(&["A", "B", "C", "D"]), "none of A, B, C and D is set");
     }
 }

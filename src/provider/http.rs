@@ -1,4 +1,4 @@
-//! HTTP for the adapters: one client a provider, and the translation of what goes wrong on the way into
+//! HTTP for the adapters: one client a provider and key, and the translation of what goes wrong on the way into
 //! [`Failure`]s. Messages never carry a key, and of an address only its origin.
 
 use std::error::Error;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::secrets::Secrets;
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::settings::{Key, ProviderSettings};
+use crate::domain::settings::{KeyValue, ProviderSettings};
 use crate::domain::text::plain;
 
 /// The most that is read of a whole answer.
@@ -25,11 +25,11 @@ const LARGEST_BODY: usize = 64 << 20;
 /// The most that is read of an error's body.
 const LARGEST_ERROR: usize = 64 << 10;
 /// How long an error's body is waited for.
-const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
+const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 /// The most that is shown of a provider's error message, in characters.
 const LONGEST_MESSAGE: usize = 300;
 
-/// Sends requests to one provider.
+/// Sends requests to one provider, with one of its keys.
 pub(super) struct Http {
     url: Url,
     /// The path of the provider's address.
@@ -57,6 +57,7 @@ impl Http {
     /// A client for `path` below the provider's address. The key goes into a bearer header.
     pub(super) fn new(
         settings: &ProviderSettings,
+        key: Option<&KeyValue>,
         path: &str,
         connect_timeout: Duration,
     ) -> Result<Self, String> {
@@ -70,15 +71,12 @@ impl Http {
             headers.insert(name, sensitive(value.reveal()).ok_or_else(invalid)?);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let (key, key_source) = match &settings.key {
-            Key::Present { secret, source } => (Some(secret.clone()), Some(source.clone())),
-            Key::Command(_) | Key::Missing(_) | Key::NotNeeded => (None, None),
-        };
-        if let Some(key) = &key {
-            let bearer = sensitive(&format!("Bearer {}", key.reveal()));
+        if let Some(key) = key {
+            let bearer = sensitive(&format!("Bearer {}", key.secret.reveal()));
             let bearer = bearer.ok_or_else(|| "its key holds characters that no key has".to_owned())?;
             headers.insert(AUTHORIZATION, bearer);
         }
+        let key_source = key.map(|key| key.source.clone());
         let secrets = Secrets::of(settings, &url);
         let authorities = settings.ca_file.as_deref().map(read_authorities).transpose()?.unwrap_or_default();
         let (http2, client) = (settings.http2, OnceLock::new());
@@ -194,7 +192,7 @@ impl Http {
     }
 }
 
-/// What can be had of an error's body within a few seconds: its status is there already, and matters more.
+/// What can be had of an error's body in a moment: its status is there already, and matters more.
 async fn error_body(response: &mut Response) -> Vec<u8> {
     let mut body = Vec::new();
     let read = async {

@@ -8,7 +8,6 @@ mod secrets;
 mod sim;
 mod sse;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use crate::domain::event::{Completion, Event};
 use crate::domain::failure::Failure;
 use crate::domain::name::{ModelName, ProviderName};
 use crate::domain::request::ChatRequest;
-use crate::domain::settings::{Key, ProviderKind, ProviderSettings, SimSettings, Timeouts};
+use crate::domain::settings::{Key, KeyValue, ProviderKind, ProviderSettings, SimSettings, Timeouts, Unset};
 
 /// What a provider sends back, in order. Ends with [`Event::Done`] or a failure; one that just ends broke off.
 pub trait EventStream: Send {
@@ -62,12 +61,12 @@ pub trait Provider: Debug + Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
     /// Its key is not there.
-    #[error("no key for provider `{provider}`: {variable} is not set")]
+    #[error("no key for provider `{provider}`: {variables}")]
     MissingKey {
         /// The provider.
         provider: ProviderName,
-        /// The environment variable that would hold the key.
-        variable: String,
+        /// The environment variables, one of which would hold the key.
+        variables: Unset,
     },
     /// Known by name only.
     #[error("provider `{0}` is not supported yet")]
@@ -88,13 +87,13 @@ pub enum ProviderError {
 /// A provider, or why there is none.
 type Made = Result<Arc<dyn Provider>, ProviderError>;
 
-/// All providers there are, each made when it is first asked for.
+/// All providers there are, each made when it is first asked for, once for each of its keys.
 #[derive(Debug)]
 pub struct Registry {
     settings: BTreeMap<ProviderName, ProviderSettings>,
     sim: SimSettings,
     timeouts: Timeouts,
-    made: Mutex<HashMap<ProviderName, Made>>,
+    made: Mutex<HashMap<(ProviderName, usize), Made>>,
 }
 
 impl Registry {
@@ -113,50 +112,148 @@ impl Registry {
         self.settings.get(name).ok_or_else(|| ProviderError::Unknown(name.clone()))
     }
 
-    /// What a provider's keys are called, in the order in which [`Registry::get`] counts them.
+    /// What a provider's keys are called, in the order in which [`Registry::get`] counts them: by their variables. The
+    /// only one, or none where none is needed, is called nothing.
     ///
     /// # Errors
     /// When there is no such provider.
     pub fn keys(&self, name: &ProviderName) -> Result<Vec<&str>, ProviderError> {
-        self.settings(name).map(|_| vec![""])
+        let sources: Vec<&str> = self.settings(name)?.key.sources().collect();
+        Ok(if sources.len() > 1 { sources } else { vec![""] })
     }
 
-    /// The provider of that name. A command that prints its key runs once, however many calls wait for it,
-    /// and ends when nobody does.
-    pub async fn get(&self, name: &ProviderName, _key: usize) -> Made {
+    /// The provider of that name, with the key of that number; the first is 0. A command that prints a key runs once,
+    /// however many calls wait for it, and ends when nobody does.
+    pub async fn get(&self, name: &ProviderName, key: usize) -> Made {
         let mut made = self.made.lock().await;
-        if let Some(made) = made.get(name) {
+        let which = (name.clone(), key);
+        if let Some(made) = made.get(&which) {
             return made.clone();
         }
-        let provider = self.make(name).await;
-        made.insert(name.clone(), provider.clone());
+        let provider = self.make(name, key).await;
+        made.insert(which, provider.clone());
         provider
     }
 
-    async fn make(&self, name: &ProviderName) -> Made {
+    async fn make(&self, name: &ProviderName, key: usize) -> Made {
         let settings = self.settings(name)?;
         let unusable = |reason| ProviderError::Settings { provider: name.clone(), reason };
-        match (settings.kind, &settings.key) {
-            (ProviderKind::Sim, _) => Ok(Arc::new(sim::Sim::new(self.sim.clone()))),
-            (ProviderKind::Unsupported, _) => Err(ProviderError::Unsupported(name.clone())),
-            (ProviderKind::Openai, Key::Missing(variable)) => {
-                Err(ProviderError::MissingKey { provider: name.clone(), variable: variable.clone() })
+        match settings.kind {
+            ProviderKind::Sim => return Ok(Arc::new(sim::Sim::new(self.sim.clone()))),
+            ProviderKind::Unsupported => return Err(ProviderError::Unsupported(name.clone())),
+            ProviderKind::Openai => {}
+        }
+        let openai = |settings: &ProviderSettings, key: Option<&KeyValue>| -> Made {
+            let made = openai::OpenAi::new(settings, key, self.timeouts.connect);
+            Ok(Arc::new(made.map_err(unusable)?))
+        };
+        match &settings.key {
+            Key::Missing(variables) => {
+                Err(ProviderError::MissingKey { provider: name.clone(), variables: variables.clone() })
             }
-            (ProviderKind::Openai, _) => {
-                let settings = self.with_key(settings).await.map_err(unusable)?;
-                Ok(Arc::new(openai::OpenAi::new(&settings, self.timeouts.connect).map_err(unusable)?))
+            Key::NotNeeded => openai(settings, None),
+            Key::Present(keys) => match keys.get(key) {
+                Some(key) => openai(settings, Some(key)),
+                None => Err(unusable(format!("it has no key number {}", key + 1))),
+            },
+            Key::Command(command) => {
+                let key = self.printed_by(command).await.map_err(unusable)?;
+                // Among its settings, so that it is known for a secret.
+                let settings = ProviderSettings { key: Key::Present(vec![key.clone()]), ..settings.clone() };
+                openai(&settings, Some(&key))
             }
         }
     }
 
-    /// The settings with the key that a command prints, if that is where it comes from.
-    async fn with_key<'a>(
-        &self,
-        settings: &'a ProviderSettings,
-    ) -> Result<Cow<'a, ProviderSettings>, String> {
-        let Key::Command(command) = &settings.key else { return Ok(Cow::Borrowed(settings)) };
-        let secret = key::printed_by(command.clone(), self.timeouts.key_command).await?;
+    async fn printed_by(&self, command: &[String]) -> Result<KeyValue, String> {
+        let secret = key::printed_by(command.to_vec(), self.timeouts.key_command).await?;
         let source = format!("api_key_cmd `{}`", command.first().map_or("", String::as_str));
-        Ok(Cow::Owned(ProviderSettings { key: Key::Present { secret, source }, ..settings.clone() }))
+        Ok(KeyValue { secret, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::secret::Secret;
+    use crate::domain::settings::Structured;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn registry(base_url: String, key: Key) -> Registry {
+        let settings = ProviderSettings {
+            name: "lab".into(),
+            kind: ProviderKind::Openai,
+            base_url,
+            key,
+            http2: false,
+            headers: BTreeMap::new(),
+            ca_file: None,
+            send_user: false,
+            structured: Structured::Schema,
+            limit_field: "max_tokens".to_owned(),
+            default_model: None,
+        };
+        let timeouts =
+            Timeouts { connect: LIMIT, first_delta: LIMIT, idle: LIMIT, total: LIMIT, key_command: LIMIT };
+        Registry::new([settings], SimSettings::default(), timeouts)
+    }
+
+    fn keys(count: usize) -> Key {
+        let key =
+            |n| KeyValue { secret: Secret::new(format!("sk-{n}-0123456789abc")), source: format!("KEY_{n}") };
+        Key::Present((0..count).map(key).collect())
+    }
+
+    /// A server that refuses one request, and says back what it was told of both keys.
+    fn refusing() -> (String, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let body = "not sk-0-0123456789abc, not sk-1-0123456789abc";
+            let answer = format!("HTTP/1.1 401 No\r\ncontent-length: {}\r\n\r\n{body:?}", body.len() + 2);
+            stream.write_all(answer.as_bytes()).unwrap();
+            head.into_iter().find(|line| line.starts_with("authorization: ")).unwrap_or_default()
+        });
+        (url, thread)
+    }
+
+    #[tokio::test]
+    async fn every_key_is_sent_and_named_by_its_number_and_none_is_shown() {
+        for number in 0..2 {
+            let (url, server) = refusing();
+            let registry = registry(url, keys(2));
+            assert_eq!(registry.keys(&"lab".into()).unwrap(), ["KEY_0", "KEY_1"]);
+            let provider = registry.get(&"lab".into(), number).await.unwrap();
+            let message = provider.check().await.unwrap_err().message;
+            assert!(
+                message.ends_with(&format!("not ***, not *** (the key is from KEY_{number})")),
+                "{message}"
+            );
+            assert_eq!(server.join().unwrap(), format!("authorization: Bearer sk-{number}-0123456789abc"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_not_there_is_an_error() {
+        let get = async |key, number| registry("http://h".into(), key).get(&"lab".into(), number).await;
+        assert!(get(keys(2), 1).await.is_ok() && get(Key::NotNeeded, 0).await.is_ok());
+        let missing = || Key::Missing(Unset(vec!["KEY_0".into(), "KEY_1".into()]));
+        for (key, number, said) in [
+            (keys(2), 2, "provider `lab` cannot be used: it has no key number 3"),
+            (missing(), 0, "no key for provider `lab`: neither KEY_0 nor KEY_1 is set"),
+        ] {
+            assert_eq!(get(key, number).await.unwrap_err().to_string(), said);
+        }
+        for key in [keys(1), missing(), Key::NotNeeded, Key::Command(vec!["x".into()])] {
+            assert_eq!(registry("http://h".into(), key).keys(&"lab".into()).unwrap(), [""]);
+        }
     }
 }

@@ -18,18 +18,22 @@ use super::sse::SseReader;
 use super::{EventStream, Outgoing, Provider};
 use crate::domain::event::{Completion, Delta, Event, text_of};
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::settings::ProviderSettings;
+use crate::domain::settings::{KeyValue, ProviderSettings};
 use crate::domain::usage::Usage;
 
-/// One OpenAI-compatible endpoint.
+/// One OpenAI-compatible endpoint, called with one key.
 #[derive(Debug)]
 pub(super) struct OpenAi {
     http: Arc<Http>,
 }
 
 impl OpenAi {
-    pub(super) fn new(settings: &ProviderSettings, connect_timeout: Duration) -> Result<Self, String> {
-        let http = Http::new(settings, "/chat/completions", connect_timeout)?;
+    pub(super) fn new(
+        settings: &ProviderSettings,
+        key: Option<&KeyValue>,
+        connect_timeout: Duration,
+    ) -> Result<Self, String> {
+        let http = Http::new(settings, key, "/chat/completions", connect_timeout)?;
         Ok(Self { http: Arc::new(http) })
     }
 }

@@ -20,8 +20,9 @@ pub(super) struct Secrets {
 impl Secrets {
     pub(super) fn of(settings: &ProviderSettings, url: &Url) -> Self {
         let mut all = in_address(url);
-        if let Key::Present { secret, .. } = &settings.key {
-            all.push(secret.clone());
+        // All of them, whichever is used: a request that failed with one is repeated with another.
+        if let Key::Present(keys) = &settings.key {
+            all.extend(keys.iter().map(|key| key.secret.clone()));
         }
         let mut keys = all.clone();
         let telling = settings.headers.iter().filter(|(name, _)| names_a_secret(name));

@@ -12,8 +12,8 @@ use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::cli::signals::heeding;
 use crate::cli::ui::Ui;
-use crate::cli::{format, out, session};
-use crate::domain::call::Origin;
+use crate::cli::{format, out, reader, session};
+use crate::domain::call::{Origin, Status};
 use crate::domain::request::ChatRequest;
 use crate::ops::answer::AnswerReport;
 use crate::ops::quote::Budgets;
@@ -63,6 +63,7 @@ pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) ->
     }
     let runtime = session::runtime()?;
     let (asked, signal) = runtime.block_on(ask(pipeline, request, context, args.format))?;
+    session::end(runtime);
     question::conclude(ui, asked, signal)
 }
 
@@ -74,10 +75,15 @@ async fn ask(
     format: ChatFormat,
 ) -> Result<(Result<Asked, CliError>, Option<u8>), CliError> {
     let (out, cancel) = (out::stdout(), context.cancel.clone());
+    let reader = reader::watch(&cancel);
     let work = async {
-        let outcome = pipeline.ask(request, context).await?;
-        let shown =
-            if outcome.is_whole() { out.write(show(&outcome, format), &cancel).await } else { Ok(()) };
+        let outcome =
+            pipeline.ask(request, context).await.map_err(|error| question::unread(&reader, error))?;
+        let shown = match outcome.summary.status {
+            Status::Ok => out.write(show(&outcome, format), &cancel).await,
+            Status::Cancelled => reader.gone(),
+            _ => Ok(()),
+        };
         Ok(Asked { outcome, shown })
     };
     let heard = heeding(work, |_| {

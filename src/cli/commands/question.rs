@@ -10,10 +10,11 @@ use clap::Args;
 
 use crate::cli::error::CliError;
 use crate::cli::exit;
+use crate::cli::reader::Reader;
 use crate::cli::ui::{Ui, stdin_is_terminal};
 use crate::domain::request::{ChatRequest, text_part};
 use crate::ops::material;
-use crate::pipeline::{CallError, Outcome};
+use crate::pipeline::{CallError, Outcome, RefusedCall};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct QuestionArgs {
@@ -83,6 +84,14 @@ fn read_stdin(ui: &Arc<Ui>) -> Result<String, CliError> {
 pub(super) struct Asked {
     pub(super) outcome: Outcome,
     pub(super) shown: io::Result<()>,
+}
+
+/// Why there was no call: where it was given up because its reader has gone, that.
+pub(super) fn unread(reader: &Reader, error: CallError) -> CliError {
+    match (error, reader.gone()) {
+        (CallError::Refused(RefusedCall::Cancelled), Err(gone)) => CliError::Stdout(gone),
+        (error, _) => error.into(),
+    }
 }
 
 /// The exit code or the error of a call, which `signal` may have ended.

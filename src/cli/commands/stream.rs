@@ -11,11 +11,12 @@ use super::question::{Asked, QuestionArgs};
 use super::{question, quote};
 use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
+use crate::cli::reader::{self, Reader};
 use crate::cli::session::Session;
 use crate::cli::signals::heeding;
 use crate::cli::ui::Ui;
 use crate::cli::{format, out, session};
-use crate::domain::call::Origin;
+use crate::domain::call::{Origin, Status};
 use crate::domain::event::Delta;
 use crate::domain::request::ChatRequest;
 use crate::ops::answer::AnswerReport;
@@ -64,6 +65,7 @@ pub(in crate::cli) fn run(args: &StreamArgs, global: &GlobalArgs, ui: &Arc<Ui>) 
     }
     let runtime = session::runtime()?;
     let (played, signal) = runtime.block_on(ask(ui, pipeline, request, context, args.format))?;
+    session::end(runtime);
     question::conclude(ui, played, signal)
 }
 
@@ -76,7 +78,8 @@ async fn ask(
 ) -> Result<(Result<Asked, CliError>, Option<u8>), CliError> {
     let cancel = context.cancel.clone();
     ui.hold_log();
-    let mut writer = Writer { out: out::stdout(), format, open_line: false, cancel: cancel.clone() };
+    let reader = reader::watch(&cancel);
+    let mut writer = Writer { out: out::stdout(), format, open_line: false, cancel: cancel.clone(), reader };
     let heard = heeding(play(&pipeline, request, context, &mut writer), |_| {
         cancel.cancel();
         pipeline.hurry();
@@ -101,7 +104,7 @@ async fn play(
             let shown = writer.end(&outcome).await;
             return Ok(Asked { outcome: *outcome, shown });
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(question::unread(&writer.reader, error)),
     };
     while let Some(event) = answer.next().await {
         match event {
@@ -122,6 +125,7 @@ struct Writer {
     /// Whether the last text did not end its line.
     open_line: bool,
     cancel: CancellationToken,
+    reader: Reader,
 }
 
 impl Writer {
@@ -137,6 +141,9 @@ impl Writer {
     }
 
     async fn end(&mut self, outcome: &Outcome) -> io::Result<()> {
+        if outcome.summary.status == Status::Cancelled {
+            self.reader.gone()?;
+        }
         if self.format == StreamFormat::Text {
             if std::mem::take(&mut self.open_line) {
                 self.write("\n").await?;

@@ -40,6 +40,8 @@ pub struct BatchOptions {
     pub one_provider: bool,
     /// Ends the starting of items; those that were sent finish.
     pub stop: CancellationToken,
+    /// Says that nobody can read the output any more.
+    pub left: CancellationToken,
 }
 
 /// Failures in a row, none of which would pass by itself, after which a run stops.
@@ -130,18 +132,22 @@ pub async fn run(
     on_change: &mut dyn FnMut(&Tally),
 ) -> Ended {
     let began = Instant::now();
-    let (stop, jobs) = (options.stop.clone(), options.jobs);
+    let (stop, left, jobs) = (options.stop.clone(), options.left.clone(), options.jobs);
     let mut run = Run::new(context, options, books, on_change);
     let (mut calls, mut writes) = (FuturesUnordered::new(), FuturesUnordered::new());
     let mut advancing = None;
     let mut second = interval(Duration::from_secs(1));
-    let (mut read, mut more) = (0, true);
+    let (mut read, mut more, mut is_read) = (0, true, true);
     while more || !calls.is_empty() || !writes.is_empty() {
         let room =
             more && calls.len() + writes.len() < jobs && run.order.has_room(read) && !stop.is_cancelled();
         tokio::select! {
             biased;
             () = stop.cancelled(), if more => more = false,
+            () = left.cancelled(), if is_read => {
+                is_read = false;
+                run.wrote(false, Err(io::ErrorKind::BrokenPipe.into()));
+            }
             Some((index, item, ended)) = calls.next() => {
                 let item = run.end(item, ended);
                 run.order.put(index, item);

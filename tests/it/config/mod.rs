@@ -9,6 +9,7 @@ mod layers;
 mod mistakes;
 mod models;
 mod schema;
+mod several_keys;
 mod show;
 mod trust;
 

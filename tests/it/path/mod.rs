@@ -4,6 +4,8 @@
 
 mod answers;
 mod costs;
+mod hangs;
+mod readers;
 mod requests;
 mod retries;
 mod secrets;
@@ -13,8 +15,8 @@ mod timeouts;
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -143,16 +145,22 @@ fn error_line(output: &Output) -> String {
     errors[0].to_owned()
 }
 
-/// A run whose stdout is a pipe that the test can close.
+/// A run whose stdout is a pipe, or another channel, that the test can close.
 pub struct Piped {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: BufReader<Box<dyn Read>>,
 }
 
 impl Piped {
     /// Starts `llmops ARGS` with the home and the server of `wired`. Stderr goes
     /// to the file `stderr` in the working directory.
     pub fn spawn(wired: &Wired, args: &[&str]) -> Self {
+        let (ours, theirs) = std::io::pipe().unwrap();
+        Self::start(wired, args, Stdio::from(theirs), ours)
+    }
+
+    /// The same with another stdout, whose other end is `ours`.
+    pub fn start(wired: &Wired, args: &[&str], stdout: Stdio, ours: impl Read + 'static) -> Self {
         let root = wired.env.root();
         let mut command = Command::new(env!("CARGO_BIN_EXE_llmops"));
         command.args(args).current_dir(wired.env.path("")).env_clear();
@@ -162,11 +170,9 @@ impl Piped {
         }
         command.env("OPENAI_API_KEY", KEY);
         command.env("OPENAI_BASE_URL", wired.upstream.base_url());
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(stdout);
         command.stderr(File::create(wired.env.path("stderr")).unwrap());
-        let mut child = command.spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        Self { child, stdout }
+        Self { child: command.spawn().unwrap(), stdout: BufReader::new(Box::new(ours)) }
     }
 
     /// The next line of stdout.

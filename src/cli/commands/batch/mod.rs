@@ -26,7 +26,7 @@ use crate::cli::progress::Progress;
 use crate::cli::session::Session;
 use crate::cli::signals::{heeding, unless_stopped};
 use crate::cli::ui::Ui;
-use crate::cli::{exit, limits, out, prompt, session};
+use crate::cli::{exit, limits, out, prompt, reader, session};
 use crate::domain::call::Origin;
 use crate::domain::money::{Money, MoneyError};
 use crate::ops::batch::books::Books;
@@ -334,7 +334,12 @@ impl Run<'_> {
         let Self { args, ui, plan, total, one_provider } = *self;
         let (stop, cancel) = (CancellationToken::new(), context.cancel.clone());
         let jobs = usize::try_from(args.jobs).unwrap_or(usize::MAX);
-        let options = BatchOptions { jobs, total, ordered: args.ordered, one_provider, stop: stop.clone() };
+        let left = CancellationToken::new();
+        if out_of(args).is_none() {
+            reader::watch(&left);
+        }
+        let BatchArgs { ordered, .. } = *args;
+        let options = BatchOptions { jobs, total, ordered, one_provider, stop: stop.clone(), left };
         let shares_terminal = out_of(args).is_none() && io::stdout().is_terminal();
         let mut progress = Progress::new(ui, total, shares_terminal);
         let mut show = |tally: &_| progress.show(tally);

@@ -69,7 +69,10 @@ pub(super) fn run(args: &InitArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, C
     if let Some(provider) =
         settings.providers.iter().find(|provider| provider.name == chosen && !args.no_test)
     {
-        let tested = match session::runtime()?.block_on(unless_stopped(test(ui, &settings, provider)))? {
+        let runtime = session::runtime()?;
+        let tested = runtime.block_on(unless_stopped(test(ui, &settings, provider)));
+        session::end(runtime);
+        let tested = match tested? {
             Ok(tested) => tested,
             Err(code) => return Ok(code),
         };
@@ -121,14 +124,16 @@ fn choose_provider<'a>(
         return Err(CliError::usage("there is nobody to ask for a provider", hint));
     };
     let lines: Vec<String> = providers.iter().map(|provider| describe(provider)).collect();
-    let with_key = providers.iter().position(|provider| matches!(provider.key, Key::Present { .. }));
+    let with_key = providers.iter().position(|provider| matches!(provider.key, Key::Present(_)));
     Ok(providers[prompt.select("Provider", &lines, with_key.unwrap_or(0))?])
 }
 
 fn describe(provider: &ProviderSettings) -> String {
     let key = match &provider.key {
-        Key::Present { source, .. } => format!("key found in {source}"),
-        Key::Missing(variable) => format!("{variable} is not set"),
+        Key::Present(_) => {
+            format!("key found in {}", provider.key.sources().collect::<Vec<_>>().join(" and "))
+        }
+        Key::Missing(variables) => variables.to_string(),
         Key::Command(_) => "key from a command".to_owned(),
         Key::NotNeeded => "no key needed".to_owned(),
     };
@@ -141,8 +146,9 @@ fn choose_key_cmd(
     prompt: Option<&Prompt>,
 ) -> Result<Option<String>, CliError> {
     match (&provider.key, &args.key_cmd, prompt) {
-        (Key::Missing(variable), None, Some(prompt)) => {
-            let question = format!("A command that prints the key (empty: {variable} will be set)");
+        (Key::Missing(variables), None, Some(prompt)) => {
+            let variables = variables.0.join(" or ");
+            let question = format!("A command that prints the key (empty: {variables} will be set)");
             Ok(Some(prompt.line(&question, None)?).filter(|command| !command.is_empty()))
         }
         (_, command, _) => Ok(command.clone()),
@@ -179,8 +185,8 @@ fn choose_model(
 
 /// Tries the provider and its key. A key that is not there yet is no failure.
 async fn test(ui: &Ui, settings: &Settings, provider: &ProviderSettings) -> Result<(), CliError> {
-    if let Key::Missing(variable) = &provider.key {
-        ui.note(&format!("{variable} is not set, so the key was not tried; set it before the first call"));
+    if let Key::Missing(variables) = &provider.key {
+        ui.note(&format!("{variables}, so the key was not tried; set it before the first call"));
         return Ok(());
     }
     let name = &provider.name;
