@@ -12,6 +12,7 @@ mod file;
 mod init;
 mod prices;
 mod providers;
+mod routes;
 mod sections;
 mod show;
 mod sim;
@@ -37,6 +38,7 @@ pub use tree::Place;
 pub use trust::Trust;
 
 use crate::domain::money::Money;
+use crate::domain::route::RouteSettings;
 use crate::domain::settings::{LogSettings, ProviderSettings, SimSettings, StoreSettings, Timeouts};
 use crate::domain::zone::Zone;
 use crate::policy::retry::RetryPolicy;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub time_zone: Zone,
     /// Built-in and configured providers, in the order in which a default is looked for.
     pub providers: Vec<ProviderSettings>,
+    /// Who is asked for which request.
+    pub routes: Vec<RouteSettings>,
     /// Named templates.
     pub templates: BTreeMap<String, String>,
     /// The simulator.
@@ -280,6 +284,7 @@ fn settings(tree: &Node, environment: &Environment) -> Result<Settings, ConfigEr
         model: sections.model,
         time_zone: sections.time_zone.map(|name| name.0).unwrap_or_default(),
         providers: assemble(sections.providers, environment, locate).map_err(wrong)?,
+        routes: routes::assemble(sections.routes).map_err(wrong)?,
         templates: sections.templates.0.into_iter().collect(),
         sim: sections.sim.into_settings().map_err(wrong)?,
         retry: sections.retry.into_policy().map_err(wrong)?,
