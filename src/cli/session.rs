@@ -4,17 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use serde_json::Map;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::args::{CallArgs, GlobalArgs, LogFormatArg, variables};
+use super::args::{CallArgs, GlobalArgs, LogFormatArg, attrs, variables};
 use super::error::{CliError, or};
 use super::log;
 use super::ui::Ui;
 use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
-use crate::domain::name::ProviderName;
+use crate::domain::name::{ProviderName, RouteName};
 use crate::domain::price::Rates;
 use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
 use crate::domain::zone::Zone;
@@ -23,6 +22,7 @@ use crate::ops::quote::Budgets;
 use crate::pipeline::{CallContext, Clock, Notice, Parts, Pipeline, RefusedCall};
 use crate::policy::model::{Catalog, most_alike};
 use crate::policy::price::{CONFIGURED, ModelPrice, PriceBook};
+use crate::policy::route::{DEFAULT, Routes};
 use crate::policy::template;
 use crate::provider::{ProviderError, Registry};
 use crate::store::{Patience, Reader, StoreError, Writer};
@@ -83,6 +83,40 @@ impl Session {
             CliError::usage(format!("no provider `{name}`"), hint)
         };
         found.map(|provider| provider.name.clone()).ok_or_else(unknown)
+    }
+
+    /// The routes there are.
+    pub(super) fn routes(&self) -> Result<Routes, CliError> {
+        Ok(Routes::new(self.config.settings.routes.clone())?)
+    }
+
+    /// A route by its name.
+    pub(super) fn route(&self, name: &str) -> Result<RouteName, CliError> {
+        let names = self.config.settings.routes.iter().map(|route| route.name.as_str());
+        let names: Vec<&str> = names.collect();
+        if names.contains(&name) {
+            return Ok(name.into());
+        }
+        let nearest = most_alike(name, names.iter().copied());
+        let hint = match (nearest.is_empty(), names.as_slice()) {
+            (false, _) => format!("did you mean {}?", or(&nearest)),
+            (true, []) => "add it to `routes` in the config file".to_owned(),
+            (true, names) => format!("there are {}", names.join(", ")),
+        };
+        Err(CliError::usage(format!("no route `{name}`"), hint))
+    }
+
+    /// All that shapes answers of the route that calls of this context take, if they take one.
+    pub(super) fn route_text(&self, context: &CallContext) -> Option<String> {
+        let usual = || context.overrides.model.is_none().then(|| DEFAULT.into());
+        let route = context.route.clone().or_else(usual)?;
+        let of_route = format!("routes.{route}.");
+        // How long is waited shapes no answer.
+        let shapes = |key: &&str| key.starts_with(&of_route) && key[of_route.len()..] != *"deadline";
+        let settings = self.config.shown();
+        let said = settings.iter().filter(|setting| shapes(&setting.key.as_str()));
+        let said: Vec<String> = said.map(|setting| format!("{}={}\n", setting.key, setting.value)).collect();
+        (!said.is_empty()).then(|| said.concat())
     }
 
     /// The configured model, else the default of the first provider that has a key; and why.
@@ -293,6 +327,7 @@ pub(super) fn context(
         }
     }
     let schema = call.request.schema.as_deref().map(material::schema).transpose()?;
+    let route = call.route.as_deref().map(|name| session.route(name)).transpose()?;
     let ui = Arc::clone(ui);
     Ok(CallContext {
         origin,
@@ -301,9 +336,9 @@ pub(super) fn context(
         schema: schema.map(Arc::new),
         user: call.user.clone(),
         tags: call.tag.clone(),
-        attrs: Map::new(),
-        route: None,
-        fallback: Arc::default(),
+        attrs: attrs(&call.attr),
+        route,
+        fallback: call.fallback.as_slice().into(),
         degrade: None,
         item: None,
         streamed: origin == Origin::Stream,

@@ -168,6 +168,15 @@ impl ConfigError {
     }
 }
 
+impl Config {
+    /// A mistake in an item of a list, counted from 0, that is well written.
+    pub fn mistake(&self, list: &[&str], item: usize, reason: &str, hint: Option<String>) -> ConfigError {
+        let reason = format!("`{}`: {reason}", list.join("."));
+        let place = self.tree.place_of(&[list, &[&item.to_string()]].concat()).clone();
+        ConfigError::Invalid { place, reason, hint }
+    }
+}
+
 /// What is wrong with settings that are well written.
 #[derive(Debug)]
 struct Wrong {

@@ -14,3 +14,4 @@ pub mod output;
 pub mod prices;
 pub mod quote;
 pub mod reprice;
+pub mod route;

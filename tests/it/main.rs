@@ -25,6 +25,7 @@ mod path;
 mod prices;
 mod readme;
 mod reprice;
+mod routes;
 mod shell;
 mod store;
 mod support;

@@ -91,6 +91,7 @@ fn source(arg: &Arg) -> Option<Source> {
     match (arg.get_id().as_str(), name?.as_str()) {
         ("tag", _) => Some(|line, _| Some(tags(&line.calls()?))),
         ("user", _) => Some(|line, _| Some(users(&line.calls()?))),
+        ("route", _) => Some(|line, _| Some(routes(&line.session()?))),
         ("template", _) => Some(|line, _| Some(templates(&line.session()?))),
         (_, "MODEL") => Some(|line, current| Some(model_names(&line.session()?, current))),
         (_, "PROVIDER") => Some(|line, _| Some(providers(&line.session()?))),
@@ -133,6 +134,10 @@ fn providers(session: &Session) -> Vec<Value> {
 
 fn templates(session: &Session) -> Vec<Value> {
     session.config.settings.templates.keys().map(|name| (name.clone(), None)).collect()
+}
+
+fn routes(session: &Session) -> Vec<Value> {
+    session.config.settings.routes.iter().map(|route| (route.name.to_string(), None)).collect()
 }
 
 fn keys(session: &Session) -> Vec<Value> {

@@ -8,11 +8,13 @@ mod rule;
 mod tests;
 
 pub use keyword::Keyword;
-pub use question::{Question, plain_text};
+pub use question::{Question, attr_value, plain_text};
 pub use rule::{RuleError, pattern};
 
 use crate::domain::name::RouteName;
+use crate::domain::request::ChatRequest;
 use crate::domain::route::{RouteSettings, RuleSettings};
+use crate::policy::tokens;
 use rule::Rule;
 
 /// The route that is taken where neither a route nor a model is named.
@@ -101,6 +103,12 @@ impl Route {
         });
         let router = Router { rules: rules.collect::<Result<_, _>>()? };
         Ok(Self { settings, router })
+    }
+
+    /// Input tokens of a request, as the first target counts them: what its rules may ask for.
+    pub fn count(&self, request: &ChatRequest) -> u64 {
+        let model = self.settings.targets.first().map_or("", |target| target.model.as_str());
+        tokens::count_input(model.rsplit('/').next().unwrap_or_default(), request)
     }
 }
 

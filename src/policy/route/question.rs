@@ -69,6 +69,15 @@ impl fmt::Debug for Question<'_> {
     }
 }
 
+/// The value of an attribute that is written as text: a number, true or false only if its text is this one, so that
+/// nothing is lost of `007` or `1.10`.
+pub fn attr_value(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::Number(_) | Value::Bool(_))) if value.to_string() == text => value,
+        _ => Value::from(text),
+    }
+}
+
 /// The text by which the value of an attribute is compared: a string as it is, all else as JSON.
 pub fn plain_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)

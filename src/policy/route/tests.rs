@@ -128,6 +128,24 @@ fn labels_and_attributes_are_compared_as_text() {
 }
 
 #[test]
+fn attributes_stay_what_they_were_written_as() {
+    for (text, value) in [
+        ("5", json!(5)),
+        ("-0.5", json!(-0.5)),
+        ("true", json!(true)),
+        ("007", json!("007")),
+        ("1.10", json!("1.10")),
+        ("1e3", json!("1e3")),
+        ("null", json!("null")),
+        ("[1]", json!("[1]")),
+        ("", json!("")),
+    ] {
+        assert_eq!(attr_value(text), value);
+        assert_eq!(plain_text(&value), text);
+    }
+}
+
+#[test]
 fn whatever_is_not_text_is_an_attachment() {
     let text = json!({"type": "text", "text": "hi"});
     for (part, attached) in [
