@@ -90,20 +90,26 @@ impl Session {
         Ok(Routes::new(self.config.settings.routes.clone())?)
     }
 
-    /// A route by its name.
+    /// The name of a route, if there is such a one.
     pub(super) fn route(&self, name: &str) -> Result<RouteName, CliError> {
+        let mut names = self.config.settings.routes.iter().map(|route| &route.name);
+        names.find(|known| known.as_str() == name).cloned().ok_or_else(|| self.no_route(name))
+    }
+
+    /// What is said of a route that is not there.
+    pub(super) fn no_route(&self, name: &str) -> CliError {
         let names = self.config.settings.routes.iter().map(|route| route.name.as_str());
         let names: Vec<&str> = names.collect();
-        if names.contains(&name) {
-            return Ok(name.into());
-        }
         let nearest = most_alike(name, names.iter().copied());
         let hint = match (nearest.is_empty(), names.as_slice()) {
             (false, _) => format!("did you mean {}?", or(&nearest)),
-            (true, []) => "add it to `routes` in the config file".to_owned(),
+            (true, []) => {
+                "add it to `routes` in the config file; `llmops config init` writes one with an example"
+                    .to_owned()
+            }
             (true, names) => format!("there are {}", names.join(", ")),
         };
-        Err(CliError::usage(format!("no route `{name}`"), hint))
+        CliError::usage(format!("no route `{name}`"), hint)
     }
 
     /// All that shapes answers of the route that calls of this context take, if they take one.

@@ -7,7 +7,7 @@ use icu_properties::props::{GeneralCategory, GeneralCategoryGroup, Script};
 use icu_properties::script::ScriptWithExtensions;
 use icu_properties::{CodePointMapData, CodePointMapDataBorrowed};
 
-use super::RuleError;
+use super::error::RuleError;
 
 /// A word or several, as a rule asks for them.
 #[derive(Debug, Clone)]

@@ -1,15 +1,17 @@
 //! Routes: which model a request goes to, by rules over its prompt, its attachments, its labels and whom it is for.
 //! The first rule that holds counts. Here it is decided which rule that is, and said why; nobody is asked.
 
+mod error;
 mod keyword;
 mod question;
 mod rule;
 #[cfg(test)]
 mod tests;
 
+pub use error::RuleError;
 pub use keyword::Keyword;
 pub use question::{Question, attr_value, plain_text};
-pub use rule::{RuleError, pattern};
+pub use rule::pattern;
 
 use crate::domain::name::RouteName;
 use crate::domain::request::ChatRequest;

@@ -72,10 +72,9 @@ impl fmt::Debug for Question<'_> {
 /// The value of an attribute that is written as text: a number, true or false only if its text is this one, so that
 /// nothing is lost of `007` or `1.10`.
 pub fn attr_value(text: &str) -> Value {
-    match serde_json::from_str(text) {
-        Ok(value @ (Value::Number(_) | Value::Bool(_))) if value.to_string() == text => value,
-        _ => Value::from(text),
-    }
+    let typed: Option<Value> = serde_json::from_str(text).ok();
+    let typed = typed.filter(|value| value.is_number() || value.is_boolean());
+    typed.filter(|value| plain_text(value) == text).unwrap_or_else(|| text.into())
 }
 
 /// The text by which the value of an attribute is compared: a string as it is, all else as JSON.

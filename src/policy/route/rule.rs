@@ -2,9 +2,10 @@
 
 use regex::{Regex, RegexBuilder};
 
+use super::error::RuleError;
 use super::keyword::Keyword;
 use super::question::Question;
-use crate::domain::route::{Bounds, RuleSettings};
+use crate::domain::route::{Bounds, Conditions, RuleSettings};
 
 /// A compiled regular expression takes no more memory than this, in bytes.
 const LARGEST_REGEX: usize = 1 << 20;
@@ -18,34 +19,6 @@ pub(super) struct Rule {
     pub(super) settings: RuleSettings,
     keywords: Vec<Keyword>,
     regex: Option<Regex>,
-}
-
-/// Why a rule makes no sense.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
-    /// It asks nothing.
-    #[error("a rule without a condition would take everything")]
-    NoCondition,
-    /// It leads nowhere.
-    #[error("the model is empty")]
-    NoModel,
-    /// A keyword that is in every text.
-    #[error("a keyword is empty")]
-    EmptyKeyword,
-    /// A regular expression that matches every text.
-    #[error("the regular expression is empty")]
-    EmptyRegex,
-    /// Not a regular expression.
-    #[error("not a regular expression: {0}")]
-    Regex(String),
-    /// More is needed than allowed.
-    #[error("`min` is {min}, which is more than `max`, {max}")]
-    Bounds {
-        /// At least so many.
-        min: u64,
-        /// At most so many.
-        max: u64,
-    },
 }
 
 /// A regular expression of a rule.
@@ -75,7 +48,7 @@ impl Rule {
         if settings.model.trim().is_empty() {
             return Err(RuleError::NoModel);
         }
-        if *when == crate::domain::route::Conditions::default() {
+        if *when == Conditions::default() {
             return Err(RuleError::NoCondition);
         }
         when.chars.check()?;

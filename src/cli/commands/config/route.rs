@@ -11,7 +11,6 @@ use crate::cli::session::Session;
 use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
-use crate::domain::name::RouteName;
 use crate::domain::route::Balance;
 use crate::domain::text::printable;
 use crate::ops::route::{RouteReport, RuleRow, TargetRow, explain};
@@ -48,10 +47,8 @@ const COLUMNS: [&str; 4] = ["rule", "model", "matched", "why"];
 
 pub(super) fn run(args: &RouteArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let session = Session::new(global)?;
-    let name = chosen(args, &session)?;
-    let routes = session.routes()?;
-    // It was found a moment ago.
-    let Some(route) = routes.get(&name) else { return Err(none_called(&name)) };
+    let (name, routes) = (args.route.as_deref().unwrap_or(DEFAULT), session.routes()?);
+    let route = routes.get(&name.into()).ok_or_else(|| session.no_route(name))?;
     let request = question::request(ui, &args.question, false)?;
     let attrs = attrs(&args.attr);
     let count = || route.count(&request);
@@ -62,31 +59,6 @@ pub(super) fn run(args: &RouteArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result
         format!("{rules}Route {}: {}\n", printable(report.route.as_str()), printable(&order(&report)))
     }))?;
     Ok(exit::DONE)
-}
-
-fn chosen(args: &RouteArgs, session: &Session) -> Result<RouteName, CliError> {
-    match args.route.as_deref() {
-        Some(name) => session.route(name),
-        None => {
-            let names = session.config.settings.routes.iter().map(|route| route.name.as_str());
-            let names: Vec<&str> = names.collect();
-            match names.as_slice() {
-                names if names.contains(&DEFAULT) => Ok(DEFAULT.into()),
-                [] => Err(none_called(&DEFAULT.into())),
-                names => {
-                    let hint = format!("name one with --route: {}", names.join(", "));
-                    Err(CliError::usage(format!("no route `{DEFAULT}`"), hint))
-                }
-            }
-        }
-    }
-}
-
-fn none_called(name: &RouteName) -> CliError {
-    CliError::usage(
-        format!("no route `{name}`"),
-        "add it to `routes` in the config file; `llmops config init` writes one with an example",
-    )
 }
 
 fn rules(ui: &Ui, rows: &[RuleRow]) -> String {
@@ -106,9 +78,9 @@ fn rules(ui: &Ui, rows: &[RuleRow]) -> String {
 /// Who is asked, in words: `a, then b`, `a (3) or b (1), by lot; then c`.
 fn order(report: &RouteReport) -> String {
     let names = |targets: &[TargetRow], weighted: bool| -> Vec<String> {
-        let name = |target: &TargetRow| match weighted {
-            true => format!("{} ({})", target.model, target.weight),
-            false => target.model.clone(),
+        let name = |target: &TargetRow| {
+            let share = if weighted { format!(" ({})", target.weight) } else { String::new() };
+            format!("{}{share}", target.model)
         };
         targets.iter().map(name).collect()
     };
