@@ -6,7 +6,7 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 0 | [`domain`] | plain data: requests, events, calls, money, budgets, settings |
-//! | 1 | [`policy`] | pure decisions: prices, budgets, retries, model names, tokens, templates, schemas, masks, days |
+//! | 1 | [`policy`] | pure decisions: prices, budgets, retries, model names, routes, tokens, templates, schemas, masks, days |
 //! | 2 | [`store`] | the SQLite store; all SQL |
 //! | 2 | [`provider`] | who answers: OpenAI-compatible endpoints and the simulator; all HTTP |
 //! | 2 | [`config`] | settings from files and the environment; all YAML; the price table, and lists of prices to import |
@@ -33,7 +33,9 @@
 //! record and has in OUT is `store::journal`'s; `ops::batch::books` makes of that and of OUT what is left to do. A new
 //! form of input: `ops/batch/input`; one of output: `ops::batch::form`. A new setting: its default in
 //! `config/default.yaml`, its type in `config::sections`, and what it becomes, as plain data, in `domain::settings`;
-//! `build.rs` turns both YAML files into JSON.
+//! `build.rs` turns both YAML files into JSON. Which
+//! model takes a request is `policy::route`'s to say; what a rule may ask is in `domain::route`, and how it is written in
+//! `config::routes`.
 
 pub mod cli;
 pub mod config;

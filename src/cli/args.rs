@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error::CliError;
 use crate::domain::overrides::{Overrides, TemplateSource};
+use crate::policy::route::attr_value;
 use crate::policy::template::{PROMPT, SYSTEM};
 
 /// Options of every command.
@@ -77,7 +78,7 @@ pub(super) enum ColorWhen {
 }
 
 /// The heading over what is about the call as such, not about what is asked.
-const CALL: &str = "Call options";
+pub(super) const CALL: &str = "Call options";
 
 /// The heading over what is about the form of the result, and where it goes.
 pub(super) const OUTPUT: &str = "Output options";
@@ -108,6 +109,21 @@ pub(super) struct CallArgs {
     /// A label for the calls' records (repeatable)
     #[arg(long, value_name = "K=V", value_parser = key_value, help_heading = CALL)]
     pub(super) tag: Vec<(String, String)>,
+    /// What rules may ask of the user (repeatable)
+    #[arg(
+        long,
+        value_name = "K=V",
+        value_parser = key_value,
+        help_heading = CALL,
+        hide_short_help = true
+    )]
+    pub(super) attr: Vec<(String, String)>,
+    /// The route to take, instead of one model
+    #[arg(long, value_name = "NAME", help_heading = CALL)]
+    pub(super) route: Option<String>,
+    /// A model to ask where the others fail (repeatable)
+    #[arg(long, value_name = "MODEL", help_heading = CALL, hide_short_help = true)]
+    pub(super) fallback: Vec<String>,
     /// Time for a call, all attempts together: 30s, 2m
     #[arg(
         long,
@@ -126,11 +142,11 @@ pub(super) struct CallArgs {
         long_help = "Attempts after the first [default: `retry.retries` in the config, 3]"
     )]
     pub(super) retries: Option<u32>,
-    /// Wait for the next period of a budget that is spent
+    /// Wait for an open breaker or a spent budget
     #[arg(
         long,
         help_heading = CALL,
-        long_help = "Wait for the next period of a budget that is spent, or until it is raised, instead of failing"
+        long_help = "Wait for an open breaker or a spent budget period, or until it is raised, instead of failing"
     )]
     pub(super) wait: bool,
     /// Send what has no price, even under a budget
@@ -155,7 +171,7 @@ pub(super) struct RequestArgs {
         value_name = "FILE|NAME",
         long_help = "A Jinja template for the prompt: one of `templates` in the config by its NAME, else a FILE \
             (with a `/` it is always a file). It sees `prompt` (what would be asked without it), `system` and \
-            the variables. What it comes to is asked in place of the prompt if it uses `prompt`, else after it"
+            the variables, and is asked in place of the prompt if it uses `prompt`, else after it"
     )]
     pub(super) template: Option<String>,
     /// A variable of the template (repeatable)
@@ -165,7 +181,7 @@ pub(super) struct RequestArgs {
     #[arg(
         long,
         value_name = "FILE",
-        long_help = "A JSON schema that answers have to fit; one that does not is asked for again, once"
+        long_help = "A JSON schema that answers have to fit, or are asked for once more"
     )]
     pub(super) schema: Option<PathBuf>,
     /// How much chance there is in the answer
@@ -203,8 +219,22 @@ impl CallArgs {
     /// Those of calls that are planned and not sent.
     pub(super) fn unsent(model: Option<String>, request: RequestArgs) -> Self {
         let (user, tag, timeout, retries) = (None, Vec::new(), None, None);
-        let (wait, allow_unpriced) = (false, false);
-        Self { model, request, user, tag, timeout, retries, wait, allow_unpriced, dry_run: true }
+        let (attr, route, fallback) = (Vec::new(), None, Vec::new());
+        let (wait, allow_unpriced, dry_run) = (false, false, true);
+        Self {
+            model,
+            request,
+            user,
+            tag,
+            attr,
+            route,
+            fallback,
+            timeout,
+            retries,
+            wait,
+            allow_unpriced,
+            dry_run,
+        }
     }
 }
 
@@ -249,6 +279,11 @@ pub(super) fn variables(given: &[(String, String)]) -> Result<Map<String, Value>
         }
     }
     Ok(given.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect())
+}
+
+/// What is known of the user; numbers stay numbers.
+pub(super) fn attrs(given: &[(String, String)]) -> Map<String, Value> {
+    given.iter().map(|(key, value)| (key.clone(), attr_value(value))).collect()
 }
 
 /// Fields that `--param` would break, and what to use instead.

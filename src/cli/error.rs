@@ -17,6 +17,7 @@ use crate::pipeline::{CallError, Outcome, RefusedCall};
 use crate::policy::budget::{Obstacle, Verdict};
 use crate::policy::model::ModelError;
 use crate::policy::period::DayError;
+use crate::policy::route::RouteError;
 use crate::policy::schema::SchemaError;
 use crate::policy::template::{PROMPT, SYSTEM, TemplateError};
 use crate::provider::ProviderError;
@@ -45,6 +46,9 @@ pub(super) enum CliError {
     Material(#[from] MaterialError),
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// A route that cannot be taken.
+    #[error(transparent)]
+    Route(#[from] RouteError),
     /// A batch that ended early for a reason of its own.
     #[error("{0}")]
     Batch(BatchError),
@@ -124,6 +128,7 @@ impl CliError {
             | Self::MoreMistakes(_)
             | Self::Material(_)
             | Self::Template(_)
+            | Self::Route(_)
             | Self::Outset(_)
             | Self::Out { out: Some(_), .. }
             | Self::Write { .. }
@@ -180,6 +185,7 @@ impl CliError {
             Self::NoCall(_) => Some("`llmops calls` lists the newest".into()),
             Self::AmbiguousCall { .. } => Some("give more of the id".into()),
             Self::Write { .. }
+            | Self::Route(_)
             | Self::MoreMistakes(_)
             | Self::Out { .. }
             | Self::Batch(BatchError::Output(_) | BatchError::Pointless(_) | BatchError::Hopeless(_))

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde_json::Map;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::args::{CallArgs, GlobalArgs, LogFormatArg, variables};
+use super::args::{CallArgs, GlobalArgs, LogFormatArg, attrs, variables};
 use super::error::{CliError, or};
 use super::log;
 use super::ui::Ui;
 use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
-use crate::domain::name::{ProviderName, Target};
+use crate::domain::name::{ProviderName, RouteName, Target};
 use crate::domain::price::Rates;
 use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
 use crate::domain::zone::Zone;
@@ -24,6 +23,7 @@ use crate::ops::quote::Budgets;
 use crate::pipeline::{CallContext, Clock, Health, Notice, Parts, Pipeline, RefusedCall};
 use crate::policy::model::{Catalog, most_alike};
 use crate::policy::price::{CONFIGURED, ModelPrice, PriceBook};
+use crate::policy::route::{DEFAULT, Routes};
 use crate::policy::template;
 use crate::provider::{ProviderError, Registry};
 use crate::store::{Patience, Reader, StoreError, Writer};
@@ -84,6 +84,46 @@ impl Session {
             CliError::usage(format!("no provider `{name}`"), hint)
         };
         found.map(|provider| provider.name.clone()).ok_or_else(unknown)
+    }
+
+    /// The routes there are.
+    pub(super) fn routes(&self) -> Result<Routes, CliError> {
+        Ok(Routes::new(self.config.settings.routes.clone())?)
+    }
+
+    /// The name of a route, if there is such a one.
+    pub(super) fn route(&self, name: &str) -> Result<RouteName, CliError> {
+        let mut names = self.config.settings.routes.iter().map(|route| &route.name);
+        names.find(|known| known.as_str() == name).cloned().ok_or_else(|| self.no_route(name))
+    }
+
+    /// What is said of a route that is not there.
+    pub(super) fn no_route(&self, name: &str) -> CliError {
+        let names = self.config.settings.routes.iter().map(|route| route.name.as_str());
+        let names: Vec<&str> = names.collect();
+        let nearest = most_alike(name, names.iter().copied());
+        let hint = match (nearest.is_empty(), names.as_slice()) {
+            (false, _) => format!("did you mean {}?", or(&nearest)),
+            (true, []) => {
+                "add it to `routes` in the config file; `llmops config init` writes one with an example"
+                    .to_owned()
+            }
+            (true, names) => format!("there are {}", names.join(", ")),
+        };
+        CliError::usage(format!("no route `{name}`"), hint)
+    }
+
+    /// All that shapes answers of the route that calls of this context take, if they take one.
+    pub(super) fn route_text(&self, context: &CallContext) -> Option<String> {
+        let usual = || context.overrides.model.is_none().then(|| DEFAULT.into());
+        let route = context.route.clone().or_else(usual)?;
+        let of_route = format!("routes.{route}.");
+        // How long is waited shapes no answer.
+        let shapes = |key: &&str| key.starts_with(&of_route) && key[of_route.len()..] != *"deadline";
+        let settings = self.config.shown();
+        let said = settings.iter().filter(|setting| shapes(&setting.key.as_str()));
+        let said: Vec<String> = said.map(|setting| format!("{}={}\n", setting.key, setting.value)).collect();
+        (!said.is_empty()).then(|| said.concat())
     }
 
     /// The configured model, else the default of the first provider that has a key; and why.
@@ -223,20 +263,21 @@ pub(super) fn pipeline(
     let prices = session.prices()?;
     let catalog = session.catalog(&prices);
     let settings = session.config.settings;
-    let (mut retry, mut timeouts) = (settings.retry, settings.timeouts);
+    let mut retry = settings.retry;
     retry.retries = call.retries.unwrap_or(retry.retries);
-    timeouts.total = call.timeout.unwrap_or(timeouts.total);
     Ok(Pipeline::new(Parts {
         store,
         catalog,
         default_model,
-        providers: Registry::new(settings.providers, settings.sim, timeouts),
+        providers: Registry::new(settings.providers, settings.sim, settings.timeouts),
         prices,
         records: !global.no_log,
         default_max_tokens: settings.default_max_tokens,
         retry,
         health: Health::new(settings.breaker),
-        timeouts,
+        timeouts: settings.timeouts,
+        deadline: call.timeout,
+        routes: Routes::new(settings.routes)?,
         logs,
         clock: Clock::system(),
     }))
@@ -303,6 +344,7 @@ pub(super) fn context(
         }
     }
     let schema = call.request.schema.as_deref().map(material::schema).transpose()?;
+    let route = call.route.as_deref().map(|name| session.route(name)).transpose()?;
     let ui = Arc::clone(ui);
     Ok(CallContext {
         origin,
@@ -311,10 +353,11 @@ pub(super) fn context(
         schema: schema.map(Arc::new),
         user: call.user.clone(),
         tags: call.tag.clone(),
-        attrs: Map::new(),
-        route: None,
-        fallback: Arc::default(),
+        attrs: attrs(&call.attr),
+        route,
+        fallback: call.fallback.as_slice().into(),
         degrade: None,
+        may_degrade: origin != Origin::Batch,
         item: None,
         streamed: origin == Origin::Stream,
         wait: call.wait,

@@ -142,6 +142,11 @@ impl Ui {
                     self.detail(&line);
                 }
             }
+            Notice::LeftOut { target, reason } => {
+                if self.is_news(&format!("without {target}")) {
+                    self.note(&format!("note: {target} is left out: {reason}"));
+                }
+            }
             Notice::Shut { target, until, open } => {
                 if self.is_news(&target.to_string()) {
                     let what = if *open { "its breaker is open" } else { "its provider asks for time" };

@@ -12,6 +12,7 @@ mod file;
 mod init;
 mod prices;
 mod providers;
+mod routes;
 mod sections;
 mod show;
 mod sim;
@@ -37,6 +38,7 @@ pub use tree::Place;
 pub use trust::Trust;
 
 use crate::domain::money::Money;
+use crate::domain::route::RouteSettings;
 use crate::domain::settings::{LogSettings, ProviderSettings, SimSettings, StoreSettings, Timeouts};
 use crate::domain::zone::Zone;
 use crate::policy::breaker::BreakerPolicy;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub time_zone: Zone,
     /// Built-in and configured providers, in the order in which a default is looked for.
     pub providers: Vec<ProviderSettings>,
+    /// Who is asked for which request.
+    pub routes: Vec<RouteSettings>,
     /// Named templates.
     pub templates: BTreeMap<String, String>,
     /// The simulator.
@@ -164,6 +168,15 @@ fn prefix(place: &Place) -> String {
 impl ConfigError {
     fn at(place: Place, reason: String) -> Self {
         Self::Invalid { place, reason, hint: None }
+    }
+}
+
+impl Config {
+    /// A mistake in an item of a list, counted from 0, that is well written.
+    pub fn mistake(&self, list: &[&str], item: usize, reason: &str, hint: Option<String>) -> ConfigError {
+        let reason = format!("`{}`: {reason}", list.join("."));
+        let place = self.tree.place_of(&[list, &[&item.to_string()]].concat()).clone();
+        ConfigError::Invalid { place, reason, hint }
     }
 }
 
@@ -283,6 +296,7 @@ fn settings(tree: &Node, environment: &Environment) -> Result<Settings, ConfigEr
         model: sections.model,
         time_zone: sections.time_zone.map(|name| name.0).unwrap_or_default(),
         providers: assemble(sections.providers, environment, locate).map_err(wrong)?,
+        routes: routes::assemble(sections.routes).map_err(wrong)?,
         templates: sections.templates.0.into_iter().collect(),
         sim: sections.sim.into_settings().map_err(wrong)?,
         retry: sections.retry.into_policy().map_err(wrong)?,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::Wrong;
 use super::providers::ProviderSection;
+use super::routes::RouteSection;
 use super::sim::SimSection;
 use super::values::{Age, Dollars, Limit, Ordered, Size, Span, ZoneName};
 use crate::domain::settings::{Bodies, LogFormat, Synchronous, Timeouts};
@@ -26,6 +27,8 @@ pub(super) struct Sections {
     pub(super) time_zone: Option<ZoneName>,
     /// Who answers: the built-in providers, and endpoints of your own.
     pub(super) providers: Ordered<ProviderSection>,
+    /// Who is asked for which request, by name; the one called `default` is taken where no model is named.
+    pub(super) routes: Ordered<RouteSection>,
     /// Named templates for -t NAME: Jinja over --var and `prompt`.
     pub(super) templates: Ordered<String>,
     /// How often to try.

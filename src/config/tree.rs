@@ -143,14 +143,23 @@ impl Node {
         })
     }
 
-    /// Where a path of keys was set: the nearest key on the way that stands somewhere.
+    /// Where a path of keys was set: the nearest key on the way that stands somewhere. The items of a list are
+    /// called by their numbers, from 0.
     pub(super) fn place_of(&self, path: &[&str]) -> &Place {
         let mut place = &self.place;
         let mut node = self;
         for name in path {
-            let Tree::Map(fields) = &node.value else { break };
-            let Some((key, below)) = fields.iter().find(|(key, _)| key.name == *name) else { break };
-            (place, node) = (&key.place, below);
+            let below = match &node.value {
+                Tree::Map(fields) => {
+                    fields.iter().find(|(key, _)| key.name == *name).map(|(key, below)| (&key.place, below))
+                }
+                Tree::List(items) => {
+                    name.parse::<usize>().ok().and_then(|at| items.get(at)).map(|item| (&item.place, item))
+                }
+                _ => None,
+            };
+            let Some(below) = below else { break };
+            (place, node) = below;
         }
         place
     }

@@ -14,4 +14,5 @@ pub mod output;
 pub mod prices;
 pub mod quote;
 pub mod reprice;
+pub mod route;
 pub mod targets;

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{CallContext, Parts, RefusedCall};
+use super::{CallContext, Notice, Parts, RefusedCall};
 use crate::domain::name::{RouteName, Target};
 use crate::domain::request::ChatRequest;
+use crate::domain::route::RouteSettings;
+use crate::policy::balance::order;
+use crate::policy::route::{Question, Route};
 use crate::provider::Outgoing;
 
 /// Who is asked, and what is sent.
@@ -28,25 +31,102 @@ pub struct Plan {
     pub(super) degrade: Option<String>,
 }
 
-/// The model is the context's, else the request's, else the default; after it come the models to fall back to.
+/// The model is the context's, else the request's; where none is named, it is the route's to say. After it come the
+/// models to fall back to.
 pub(super) fn plan(
     parts: &Parts,
     mut request: ChatRequest,
     context: &CallContext,
 ) -> Result<Plan, RefusedCall> {
-    let mut targets = vec![target(parts, context.overrides.model.as_deref().or(request.model()))?];
-    for model in context.fallback.iter() {
-        let target = target(parts, Some(model))?;
+    context.fill(&mut request)?;
+    let named = context.overrides.model.as_deref().or(request.model());
+    let route = route_of(parts, context, named.is_some());
+    let first = match (named, route) {
+        (None, Some(route)) => first_of(parts, route, &request, context)?,
+        (named, _) => vec![target(parts, named)?],
+    };
+    let targets = usable(parts, first.into_iter().chain(after(parts, route, context)?), context);
+    let base = (targets.len() > 1).then(|| Box::new(request.clone()));
+    let outgoing = fit(parts, request, &targets[0], context)?;
+    let settings = route.map(|route| &route.settings);
+    let of_route = settings.filter(|_| context.may_degrade).and_then(|settings| settings.degrade.clone());
+    Ok(Plan {
+        target: targets[0].clone(),
+        outgoing,
+        route: settings.map(|settings| settings.name.clone()),
+        targets,
+        base,
+        deadline: parts.deadline.or(settings.and_then(|settings| settings.deadline)),
+        degrade: context.degrade.clone().or(of_route),
+    })
+}
+
+/// The route that a call takes: the one that is named, or the usual one where not even a model is.
+pub(super) fn route_of<'a>(parts: &'a Parts, context: &CallContext, names_model: bool) -> Option<&'a Route> {
+    match &context.route {
+        Some(name) => parts.routes.get(name),
+        None if names_model => None,
+        None => parts.routes.default(),
+    }
+}
+
+/// Who is asked first on a route: the model of the rule that takes the request, else the route's targets in their
+/// order, else the usual model.
+fn first_of(
+    parts: &Parts,
+    route: &Route,
+    request: &ChatRequest,
+    context: &CallContext,
+) -> Result<Vec<Target>, RefusedCall> {
+    let user = context.user.as_deref();
+    let question = Question::new(request, user, &context.tags, &context.attrs, || route.count(request));
+    if let Some(rule) = route.router.choose(&question) {
+        return Ok(vec![target(parts, Some(&rule.model))?]);
+    }
+    let RouteSettings { targets, balance, .. } = &route.settings;
+    let named = targets.iter().map(|named| target(parts, Some(&named.model)));
+    let named = named.collect::<Result<Vec<Target>, _>>()?;
+    if named.is_empty() {
+        return Ok(vec![target(parts, None)?]);
+    }
+    let loads = parts.health.loads(named.iter().zip(targets.iter().map(|target| target.weight)));
+    Ok(order(*balance, &loads, fastrand::f64).into_iter().map(|place| named[place].clone()).collect())
+}
+
+/// Who is asked after them: what an option says, else the route.
+fn after(parts: &Parts, route: Option<&Route>, context: &CallContext) -> Result<Vec<Target>, RefusedCall> {
+    let of_route = route.map_or(&[][..], |route| &route.settings.fallback);
+    let models = if context.fallback.is_empty() { of_route } else { &context.fallback };
+    models.iter().map(|model| target(parts, Some(model))).collect()
+}
+
+/// Each target once, without those that cannot be asked at all, unless there is no other.
+fn usable(parts: &Parts, all: impl Iterator<Item = Target>, context: &CallContext) -> Vec<Target> {
+    let mut targets: Vec<Target> = Vec::with_capacity(1);
+    for target in all {
         if !targets.contains(&target) {
             targets.push(target);
         }
     }
-    context.fill(&mut request)?;
-    let base = (targets.len() > 1).then(|| Box::new(request.clone()));
-    let outgoing = fit(parts, request, &targets[0], context)?;
-    let target = targets[0].clone();
-    let degrade = context.degrade.clone();
-    Ok(Plan { target, outgoing, route: None, targets, base, deadline: None, degrade })
+    if targets.len() < 2 {
+        return targets;
+    }
+    let reasons: Vec<Option<String>> = targets
+        .iter()
+        .map(|target| parts.providers.check(&target.provider).err().map(|error| error.to_string()))
+        .collect();
+    if reasons.iter().all(Option::is_some) {
+        targets.truncate(1);
+        return targets;
+    }
+    let mut left = Vec::with_capacity(targets.len());
+    for (target, reason) in targets.into_iter().zip(reasons) {
+        match reason {
+            None => left.push(target),
+            Some(reason) => (context.notify)(Notice::LeftOut { target, reason }),
+        }
+    }
+    left
 }
 
 impl Plan {

@@ -52,6 +52,7 @@ use crate::policy::budget::{Obstacle, Warning};
 use crate::policy::model::{Catalog, ModelError};
 use crate::policy::price::PriceBook;
 use crate::policy::retry::RetryPolicy;
+use crate::policy::route::Routes;
 use crate::policy::schema::AnswerSchema;
 use crate::policy::template::{self, TemplateError};
 use crate::provider::{ProviderError, Registry};
@@ -81,6 +82,10 @@ pub struct Parts {
     pub health: Health,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// Time for a call, whatever its route says.
+    pub deadline: Option<Duration>,
+    /// The ways that calls may take.
+    pub routes: Routes,
     /// Who hears of every call.
     pub logs: Vec<CallLog>,
     /// The time.
@@ -116,8 +121,10 @@ pub struct CallContext {
     pub route: Option<RouteName>,
     /// Models to ask where the others fail, instead of the route's.
     pub fallback: Arc<[String]>,
-    /// What to answer where nobody else does, instead of the route's text.
+    /// What to answer where nobody else does, instead of the route's text, …
     pub degrade: Option<String>,
+    /// … and whether that is an answer here at all.
+    pub may_degrade: bool,
     /// The item of a batch that it is for, if that keeps a journal.
     pub item: Option<ItemRef>,
     /// Whether to ask for the answer in pieces.
@@ -156,6 +163,13 @@ pub enum Notice {
         to: Target,
         /// What went wrong.
         failure: Failure,
+    },
+    /// A target of the plan cannot be asked at all.
+    LeftOut {
+        /// The target.
+        target: Target,
+        /// Why.
+        reason: String,
     },
     /// None of the targets may be asked now: the call waits for this one.
     Shut {
@@ -310,12 +324,24 @@ impl Pipeline {
         decide::plan(&self.parts, request, context)
     }
 
+    /// Plans a call, off the thread that the other calls run on where tokens may have to be counted for it.
+    async fn plan_aside(&self, request: ChatRequest, context: &CallContext) -> Result<Plan, CallError> {
+        let names_model = context.overrides.model.is_some() || request.model().is_some();
+        let route = decide::route_of(&self.parts, context, names_model);
+        if names_model || route.is_none_or(|route| !route.router.may_count()) {
+            return Ok(self.plan(request, context)?);
+        }
+        let (parts, context) = (Arc::clone(&self.parts), context.clone());
+        let planned = tokio::task::spawn_blocking(move || decide::plan(&parts, request, &context));
+        Ok(planned.await.map_err(|_| CallError::Lost)??)
+    }
+
     /// Makes a call. Returns when its answer begins.
     ///
     /// # Errors
     /// When it cannot be sent, and when all attempts failed before the first delta.
     pub async fn call(&self, request: ChatRequest, context: CallContext) -> Result<Answer, CallError> {
-        let plan = self.plan(request, &context)?;
+        let plan = self.plan_aside(request, &context).await?;
         // A command that prints the key may take its time.
         let provider = tokio::select! {
             provider = self.parts.providers.get(&plan.target.provider, 0) => provider.map_err(RefusedCall::from)?,

@@ -9,6 +9,7 @@ pub mod model;
 pub mod period;
 pub mod price;
 pub mod retry;
+pub mod route;
 pub mod schema;
 pub mod template;
 pub mod tokens;

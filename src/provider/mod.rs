@@ -112,6 +112,21 @@ impl Registry {
         self.settings.get(name).ok_or_else(|| ProviderError::Unknown(name.clone()))
     }
 
+    /// Whether a provider can be asked, as far as that can be told without running a command.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn check(&self, name: &ProviderName) -> Result<(), ProviderError> {
+        let settings = self.settings(name)?;
+        match (settings.kind, &settings.key) {
+            (ProviderKind::Unsupported, _) => Err(ProviderError::Unsupported(name.clone())),
+            (ProviderKind::Openai, Key::Missing(variables)) => {
+                Err(ProviderError::MissingKey { provider: name.clone(), variables: variables.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What a provider's keys are called, in the order in which [`Registry::get`] counts them: by their variables. The
     /// only one, or none where none is needed, is called nothing.
     ///

@@ -102,7 +102,7 @@ fn prepared() -> TestEnv {
     env.write("letter.txt", "Dear friend");
     env.write("main.rs", "fn main() {}");
     env.write("review.j2", "Review this {{ language }}: {{ prompt }}");
-    env.write("llmops.yaml", "retry: {retries: 1}\n");
+    env.write("llmops.yaml", "retry: {retries: 1}\nroutes: {default: {}, review: {}}\n");
     env.write("new.yaml", "retry: {retries: 2}\n");
     env.write("prices.yaml", "models: [{id: gpt-5.4, provider: openai, input: 1.8, output: 12}]\n");
     let _ = env.program("git", ["init", "-q", "."]).run();

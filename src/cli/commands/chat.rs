@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::question::{Asked, QuestionArgs};
 use super::{question, quote};
-use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT};
+use crate::cli::args::{CALL, CallArgs, GlobalArgs, ListFormat, OUTPUT};
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::cli::signals::heeding;
@@ -38,6 +38,9 @@ pub(in crate::cli) struct ChatArgs {
     pub(in crate::cli) format: ChatFormat,
     #[command(flatten)]
     pub(in crate::cli) call: CallArgs,
+    /// What to answer where nobody else does
+    #[arg(long, value_name = "TEXT", help_heading = CALL, hide_short_help = true)]
+    pub(in crate::cli) degrade: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,7 +54,8 @@ pub(in crate::cli) enum ChatFormat {
 pub(in crate::cli) fn run(args: &ChatArgs, global: &GlobalArgs, ui: &Arc<Ui>) -> Result<u8, CliError> {
     let request = question::request(ui, &args.question, args.call.request.template.is_some())?;
     let session = Session::new(global)?;
-    let context = session::context(Origin::Chat, &args.call, &session, ui, CancellationToken::new())?;
+    let mut context = session::context(Origin::Chat, &args.call, &session, ui, CancellationToken::new())?;
+    context.degrade.clone_from(&args.degrade);
     let budgets = if args.call.dry_run { session.budgets(ui) } else { Budgets::default() };
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     if args.call.dry_run {

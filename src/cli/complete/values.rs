@@ -91,7 +91,7 @@ fn source(arg: &Arg) -> Option<Source> {
     match (arg.get_id().as_str(), name?.as_str()) {
         ("tag", _) => Some(|line, _| Some(tags(&line.calls()?))),
         ("user", _) => Some(|line, _| Some(users(&line.calls()?))),
-        ("route", _) => Some(|line, _| Some(routes(&line.calls()?))),
+        ("route", _) => Some(|line, _| Some(routes(line))),
         ("template", _) => Some(|line, _| Some(templates(&line.session()?))),
         (_, "MODEL") => Some(|line, current| Some(model_names(&line.session()?, current))),
         (_, "PROVIDER") => Some(|line, _| Some(providers(&line.session()?))),
@@ -163,9 +163,14 @@ fn users(newest: &[CallSummary]) -> Vec<Value> {
     users.into_iter().map(|user| (user.clone(), None)).collect()
 }
 
-fn routes(newest: &[CallSummary]) -> Vec<Value> {
-    let routes: BTreeSet<String> =
-        newest.iter().filter_map(|call| call.route.as_ref()).map(ToString::to_string).collect();
+/// Those of the configuration, and those that calls have taken.
+fn routes(line: &Line) -> Vec<Value> {
+    let session = line.session();
+    let configured = session.iter().flat_map(|session| &session.config.settings.routes);
+    let names = configured.map(|route| route.name.to_string());
+    let taken = line.calls().unwrap_or_default();
+    let taken = taken.iter().filter_map(|call| call.route.as_ref()).map(ToString::to_string);
+    let routes: BTreeSet<String> = names.chain(taken).collect();
     routes.into_iter().map(|route| (route, None)).collect()
 }
 

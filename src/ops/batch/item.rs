@@ -1,5 +1,8 @@
 //! From a line of input to a request. Pure: any line gives an item or a reason why not.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -7,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::request::{ChatRequest, RequestError};
 use crate::pipeline::CallContext;
+use crate::policy::route::attr_value;
 use crate::policy::template::{PROMPT, TemplateError};
 
 /// How single lines are read.
@@ -27,6 +31,8 @@ pub struct Item {
     pub user: Option<String>,
     /// Its labels.
     pub tags: BTreeMap<String, String>,
+    /// What is known of the user, beside what an option says.
+    pub attrs: Map<String, Value>,
     /// What to send.
     pub request: ChatRequest,
     /// What a template may use: the keys beside a `prompt`, or all where there is neither that nor messages.
@@ -36,7 +42,7 @@ pub struct Item {
 }
 
 /// Keys of a line that are used without a template too.
-pub const OWN_KEYS: [&str; 5] = ["id", "custom_id", "user", "tags", "model"];
+pub const OWN_KEYS: [&str; 6] = ["id", "custom_id", "user", "tags", "attrs", "model"];
 
 /// Why a line is not an item.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -176,7 +182,8 @@ impl Item {
             let is_own = column == PROMPT || OWN_KEYS.contains(&column.as_str());
             let value = match column.as_str() {
                 _ if is_own && cell.trim().is_empty() => continue,
-                "tags" => Value::Object(tags_of_cell(cell)?),
+                "tags" => Value::Object(map_of_cell("tags", cell, |value| value.into())?),
+                "attrs" => Value::Object(map_of_cell("attrs", cell, attr_value)?),
                 _ => Value::from(*cell),
             };
             row.insert(column.clone(), value);
@@ -184,13 +191,13 @@ impl Item {
         let all = templated.then(|| row.clone());
         let id = take_string(&mut row, "id")?;
         let custom_id = take_string(&mut row, "custom_id")?;
-        let tags = take_tags(&mut row)?;
+        let (tags, attrs) = (take_tags(&mut row)?, take_attrs(&mut row)?);
         let prompt = row.shift_remove(PROMPT);
         if prompt.is_none() && !templated {
             return Err(LineError::Empty);
         }
         let item = prompt_object(prompt, row, all)?;
-        Ok(Self { id: id.or(custom_id), tags, ..item })
+        Ok(Self { id: id.or(custom_id), tags, attrs, ..item })
     }
 
     /// What its id is called where it comes from, roughly.
@@ -202,6 +209,7 @@ impl Item {
     pub fn into_call(self, mut context: CallContext) -> (ChatRequest, CallContext) {
         context.user = self.user.or(context.user);
         context.tags.extend(self.tags);
+        context.attrs.extend(self.attrs);
         context.variables.extend(self.variables);
         (self.request, context)
     }
@@ -241,7 +249,7 @@ fn parse_object(mut line: Map<String, Value>, templated: bool) -> Result<Item, L
     let all = templated.then(|| line.clone());
     let id = take_string(&mut line, "id")?;
     let custom_id = take_string(&mut line, "custom_id")?;
-    let tags = take_tags(&mut line)?;
+    let (tags, attrs) = (take_tags(&mut line)?, take_attrs(&mut line)?);
     // A text called `body` is a variable.
     let has_body = line.get("body").is_some_and(|body| body.is_object() || !templated);
     let prompt = line.shift_remove(PROMPT);
@@ -256,6 +264,7 @@ fn parse_object(mut line: Map<String, Value>, templated: bool) -> Result<Item, L
     };
     item.id = if item.batch_line { Some(custom_id.ok_or(LineError::NoId)?) } else { id.or(custom_id) };
     item.tags.extend(tags);
+    item.attrs = attrs;
     Ok(item)
 }
 
@@ -264,6 +273,7 @@ fn prompt_item(prompt: &str) -> Item {
         id: None,
         user: None,
         tags: BTreeMap::new(),
+        attrs: Map::new(),
         request: ChatRequest::from_prompt(prompt),
         variables: Map::new(),
         batch_line: false,
@@ -341,17 +351,36 @@ fn take_tags(line: &mut Map<String, Value>) -> Result<BTreeMap<String, String>, 
     }
 }
 
+fn take_attrs(line: &mut Map<String, Value>) -> Result<Map<String, Value>, LineError> {
+    match line.shift_remove("attrs") {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(attrs)) if attrs.values().all(is_scalar) => Ok(attrs),
+        Some(_) => {
+            let expected = "an object of strings, numbers, true or false";
+            Err(LineError::WrongType { field: "attrs", expected })
+        }
+    }
+}
+
+fn is_scalar(value: &Value) -> bool {
+    matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
+}
+
 /// `{"team": "x"}`, or `team=x,sort=y`.
-fn tags_of_cell(cell: &str) -> Result<Map<String, Value>, LineError> {
-    let wrong = || LineError::WrongType { field: "tags", expected: "a JSON object or `k=v,k2=v2`" };
+fn map_of_cell(
+    field: &'static str,
+    cell: &str,
+    value_of: fn(&str) -> Value,
+) -> Result<Map<String, Value>, LineError> {
+    let wrong = || LineError::WrongType { field, expected: "a JSON object or `k=v,k2=v2`" };
     if cell.trim_start().starts_with('{') {
         return serde_json::from_str(cell).map_err(|_| wrong());
     }
-    let tag = |tag: &str| {
-        let (key, value) = tag.split_once('=').filter(|(key, _)| !key.trim().is_empty())?;
-        Some((key.trim().to_owned(), Value::from(value.trim())))
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=').filter(|(key, _)| !key.trim().is_empty())?;
+        Some((key.trim().to_owned(), value_of(value.trim())))
     };
-    cell.split(',').filter(|tag| !tag.trim().is_empty()).map(|text| tag(text).ok_or_else(wrong)).collect()
+    cell.split(',').filter(|text| !text.trim().is_empty()).map(|text| pair(text).ok_or_else(wrong)).collect()
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -371,118 +400,5 @@ impl fmt::Display for LineFormat {
             Self::Txt => "txt",
             Self::Jsonl => "jsonl",
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn jsonl(line: &str) -> Result<Item, LineError> {
-        parse(line.as_bytes(), LineFormat::Jsonl, false)
-    }
-
-    #[test]
-    fn every_form_of_line_is_a_request() {
-        for line in [
-            r#""hi""#,
-            r#"{"prompt": "hi"}"#,
-            r#"{"messages": [{"role": "user", "content": "hi"}]}"#,
-            r#"{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "hi"}]}}"#,
-        ] {
-            assert_eq!(jsonl(line).unwrap().request.last_user_text(), "hi", "{line}");
-        }
-    }
-
-    #[test]
-    fn a_line_says_whose_it_is() {
-        let item = jsonl(r#"{"id": 7, "user": "ada", "tags": {"team": "x", "n": 1}, "model": "m", "prompt": "hi", "lang": "de"}"#).unwrap();
-        assert_eq!((item.id.as_deref(), item.user.as_deref()), (Some("7"), Some("ada")));
-        assert_eq!(item.tags.len(), 2);
-        assert_eq!(item.request.model(), Some("m"));
-        assert_eq!(Value::Object(item.variables), json!({"lang": "de"}));
-    }
-
-    #[test]
-    fn with_a_template_a_line_is_its_variables() {
-        let templated = |line: &str| parse(line.as_bytes(), LineFormat::Jsonl, true);
-        for line in [
-            r#"{"id": 7, "title": "a", "body": "b", "n": [1]}"#,
-            r#"{"id": 7, "title": "a", "prompt": "hi"}"#,
-            r#"{"id": 7}"#,
-        ] {
-            let item = templated(line).unwrap();
-            assert_eq!(Value::Object(item.variables), serde_json::from_str::<Value>(line).unwrap());
-            assert_eq!(item.id.as_deref(), Some("7"));
-        }
-        let request = templated(r#"{"messages": [{"role": "user", "content": "hi"}], "x": 1}"#).unwrap();
-        assert!(request.variables.is_empty() && request.request.body().contains_key("x"));
-        assert_eq!(templated(r#"{"prompt": ""}"#), Err(LineError::Empty));
-        assert!(templated(r#"{"body": {}}"#).is_err());
-    }
-
-    #[test]
-    fn request_fields_pass_and_ours_do_not() {
-        let line = r#"{"id": "a", "user": "u", "tags": {}, "messages": [{"role": "user", "content": "hi"}], "temperature": 0, "x": [1]}"#;
-        let body = Value::Object(jsonl(line).unwrap().request.body().clone());
-        assert_eq!(
-            body,
-            json!({"messages": [{"role": "user", "content": "hi"}], "temperature": 0, "x": [1]})
-        );
-    }
-
-    #[test]
-    fn a_row_is_an_item() {
-        let columns = ["id", "user", "model", "tags", "prompt", "lang"].map(str::to_owned);
-        let row = |cells: [&str; 6], templated| Item::of_row(&columns, &cells, templated);
-        let item = row(["7", "ada", "m", "team=x, n=1", "hi", ""], false).unwrap();
-        assert_eq!((item.id.as_deref(), item.user.as_deref()), (Some("7"), Some("ada")));
-        assert_eq!((item.request.model(), item.tags.len()), (Some("m"), 2));
-        assert_eq!(row(["", "", "", "{\"n\": 1}", "hi", ""], false).unwrap().tags["n"], "1");
-        let item = row(["", "", "", "", "", ""], true).unwrap();
-        assert_eq!(Value::Object(item.variables), json!({"lang": ""}));
-        assert_eq!((item.id, item.request.model()), (None, None));
-        assert_eq!(row([""; 6], false), Err(LineError::Empty));
-        assert!(row(["", "", "", "team", "hi", ""], false).is_err());
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        for (line, said) in [
-            ("{", "not valid JSON: EOF while parsing an object"),
-            ("5", "expected a string or object, found a number"),
-            ("{}", "expected `prompt`, `messages` or `body`"),
-            (r#"{"prompt": 5}"#, "`prompt` must be a string"),
-            (r#"{"prompt": " "}"#, "the prompt is empty"),
-            (r#"{"prompt": "a", "messages": []}"#, "`prompt` and `messages` exclude each other"),
-            (r#"{"messages": [{"content": "x"}]}"#, "`messages[0]` must be an object with a `role`"),
-            (r#"{"prompt": "a", "tags": {"k": []}}"#, "`tags` must be an object of strings"),
-            (
-                r#"{"url": "/v1/embeddings", "body": {}}"#,
-                "`url` is `/v1/embeddings`: only /v1/chat/completions is supported so far",
-            ),
-            (r#"{"method": "GET", "body": {}}"#, "`method` is `GET`: only POST is supported"),
-            (r#"{"body": {"messages": [{"role": "user"}]}}"#, "a Batch API line needs a `custom_id`"),
-        ] {
-            assert_eq!(jsonl(line).unwrap_err().to_string(), said, "{line}");
-        }
-        assert_eq!(parse(b"ab\xff", LineFormat::Txt, false), Err(LineError::Utf8(3)));
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_panic(line in any::<Vec<u8>>()) {
-            let _ = parse(&line, LineFormat::Txt, false);
-            let _ = parse(&line, LineFormat::Jsonl, false);
-            let _ = parse(&line, LineFormat::Jsonl, true);
-        }
-
-        #[test]
-        fn no_json_panics(key in "prompt|messages|body|id|user|tags|url|model", text in "[\\[\\]{}\":,a-z0-9 ]{0,30}") {
-            let _ = jsonl(&format!(r#"{{"{key}": {text}}}"#));
-        }
     }
 }

@@ -195,7 +195,8 @@ impl Heard {
             Notice::FallingBack { failure, .. } => *self.retries.entry(failure.cause()).or_default() += 1,
             Notice::Waiting { obstacle } => self.waits_for = Some(format!("budget {}", obstacle.budget.id)),
             Notice::Shut { target, .. } => self.waits_for = Some(target.to_string()),
-            Notice::Degraded { .. }
+            Notice::LeftOut { .. }
+            | Notice::Degraded { .. }
             | Notice::Limited { .. }
             | Notice::Warning(_)
             | Notice::Unlogged { .. } => {}

@@ -98,6 +98,7 @@ fn the_words_of_the_schema_are_those_of_the_program() {
         "PROVIDERS__OPENAI__KIND",
         "PROVIDERS__OPENAI__STRUCTURED",
         "PROVIDERS__OPENAI__OUTPUT_LIMIT",
+        "ROUTES__OPENAI__BALANCE",
         "STORE__BODIES",
         "STORE__SYNCHRONOUS",
         "LOG__FORMAT",

@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use self::inputs::{check_models, formats, note_unused};
+use self::plan::Usual;
 use self::summary::{open_summary, report};
 use super::quote::{self, Shown};
 use crate::cli::args::{CallArgs, GlobalArgs, ListFormat, OUTPUT, RESUMING, one_of};
@@ -43,10 +44,10 @@ use crate::store::Reader;
 /// Answer files of prompts in parallel
 ///
 /// A .txt file has a prompt a line. In a .jsonl file a line is a JSON string, {"prompt": …}, {"messages": […]}
-/// with any other request fields, or a line of OpenAI's Batch API; `id`, `user`, `tags` and `model` of a line
-/// are used. A .yaml file is a list of any of these; a .csv or .tsv file has a column `prompt`, and may have
+/// with any other request fields, or a line of OpenAI's Batch API; `id`, `user`, `tags`, `attrs` and `model` of
+/// a line are used. A .yaml file is a list of any of these; a .csv or .tsv file has a column `prompt`, and may have
 /// others of those names. In a folder every file is a prompt. With a template (-t) the keys of a line, or the
-/// columns, are its variables, and it needs no prompt. Everything is checked before any call is made.
+/// columns, are its variables, and it needs no prompt. All of it is checked before the first call.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("printed").args(["list", "dry_run"]).multiple(true))]
 #[command(before_long_help = "Examples:\n  \
@@ -80,8 +81,8 @@ pub(in crate::cli) struct BatchArgs {
     /// List the runs, and how to go on with them
     #[arg(long, conflicts_with_all = ["files", "out"], help_heading = RESUMING)]
     pub(in crate::cli) list: bool,
-    /// Calls at once
-    #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    /// Calls at once [default: 8]
+    #[arg(short, long, value_name = "N", default_value_t = 8, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(in crate::cli) jobs: u32,
     /// Never spend more, all resumes together
     #[arg(long, value_name = "USD", value_parser = cap)]
@@ -102,7 +103,7 @@ pub(in crate::cli) struct BatchArgs {
     )]
     pub(in crate::cli) output_format: Option<Form>,
     /// Write the answers in the order of the input
-    #[arg(long, help_heading = OUTPUT)]
+    #[arg(long, hide_short_help = true, help_heading = OUTPUT)]
     pub(in crate::cli) ordered: bool,
     /// Write the summary here as JSON
     #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = OUTPUT)]
@@ -148,10 +149,10 @@ pub(in crate::cli) fn run(args: &BatchArgs, global: &GlobalArgs, ui: &Arc<Ui>) -
     let needs_budgets = args.call.dry_run || prompt::asks(global);
     let budgets = if needs_budgets { session.budgets(ui) } else { Budgets::default() };
     let above = session.config.settings.confirm_above;
-    let store = session.store_file()?;
+    let (store, route) = (session.store_file()?, session.route_text(&context));
     let pipeline = session::pipeline(session, global, &args.call, ui)?;
     note_unused(ui, &checked.unused, templated);
-    let batch = Batch { args, global, ui, context, sources, reading, checked, budgets, above };
+    let batch = Batch { args, global, ui, context, sources, reading, checked, budgets, above, route };
     if args.call.dry_run { batch.quote(&pipeline, &store) } else { batch.run(pipeline) }
 }
 
@@ -166,6 +167,8 @@ struct Batch<'a> {
     checked: Checked,
     budgets: Budgets,
     above: Money,
+    /// What shapes answers of the route that is taken, if one is.
+    route: Option<String>,
 }
 
 impl Batch<'_> {
@@ -261,8 +264,8 @@ impl Batch<'_> {
     }
 
     fn plan(&self, pipeline: &Pipeline, form: Form) -> Plan {
-        let default = pipeline.parts().default_model.as_deref();
-        plan::of(self.args, &self.context, default, &self.checked, form)
+        let usual = Usual { model: pipeline.parts().default_model.clone(), route: self.route.clone() };
+        plan::of(self.args, &self.context, &usual, &self.checked, form)
     }
 
     /// Whether the input is of OpenAI's Batch API. What can be read only once is told by its first line.

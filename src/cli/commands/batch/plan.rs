@@ -14,17 +14,26 @@ use crate::ops::batch::plan::{Plan, digest};
 use crate::pipeline::CallContext;
 use crate::policy::mask::mask;
 
+/// Who answers where a line names no model.
+#[derive(Debug, Default)]
+pub(super) struct Usual {
+    /// The usual model.
+    pub(super) model: Option<String>,
+    /// All that shapes answers of the route that is taken, if one is.
+    pub(super) route: Option<String>,
+}
+
 /// What these arguments ask for.
 pub(super) fn of(
     args: &BatchArgs,
     context: &CallContext,
-    default: Option<&str>,
+    usual: &Usual,
     checked: &Checked,
     form: Form,
 ) -> Plan {
     Plan {
         inputs: checked.sources.clone(),
-        settings: settings(args, context, default),
+        settings: settings(args, context, usual),
         form,
         ordered: args.ordered,
         // What looks like a key is not written down, though whoever goes on has to type it again.
@@ -34,14 +43,18 @@ pub(super) fn of(
 }
 
 /// What shapes the answers, by the names that people know it by.
-fn settings(args: &BatchArgs, context: &CallContext, default: Option<&str>) -> Map<String, Value> {
+fn settings(args: &BatchArgs, context: &CallContext, usual: &Usual) -> Map<String, Value> {
     let overrides = &context.overrides;
     let text = |text: Option<&String>| text.map(|text| digest(text));
     let map = |map: &Map<String, Value>| (!map.is_empty()).then(|| digest(&json!(map).to_string()));
     let schema = args.call.request.schema.as_deref().map(std::fs::read_to_string).and_then(Result::ok);
     let settings = [
         ("the model", json!(overrides.model)),
-        ("the default model", json!(default.filter(|_| overrides.model.is_none()))),
+        ("the default model", json!(usual.model.as_ref().filter(|_| overrides.model.is_none()))),
+        ("--route", json!(context.route)),
+        ("the route", json!(text(usual.route.as_ref()))),
+        ("--fallback", json!((!context.fallback.is_empty()).then_some(&context.fallback[..]))),
+        ("--attr", json!(map(&context.attrs))),
         ("the system prompt", json!(text(overrides.system.as_ref()))),
         ("the template", json!(text(overrides.template.as_ref().map(|template| &template.text)))),
         ("--var", json!(map(&context.variables))),

@@ -1,6 +1,7 @@
 //! `llmops config`: to make configuration, to see it, and to find what is wrong with it.
 
 mod init;
+mod route;
 
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ use crate::cli::table::{self, Column};
 use crate::cli::ui::{Ui, print};
 use crate::cli::{exit, format};
 use crate::config::{self, ConfigFile, Environment, Review, Setting, Trust};
+use crate::domain::route::RouteSettings;
 use crate::domain::text::plain;
+use crate::pipeline::RefusedCall;
 
 /// Make, show and check configuration
 #[derive(Debug, Args)]
@@ -52,6 +55,7 @@ enum ConfigCommand {
         llmops config path\n  \
         llmops config path --all")]
     Path(PathArgs),
+    Route(route::RouteArgs),
     /// Print the JSON schema of config files, for editors
     #[command(before_long_help = "Examples:\n  \
         llmops config schema > llmops.schema.json")]
@@ -92,6 +96,7 @@ pub(in crate::cli) fn run(args: &ConfigArgs, global: &GlobalArgs, ui: &Arc<Ui>) 
         ConfigCommand::Check => check(global, ui),
         ConfigCommand::Show(args) => show(args, global, ui),
         ConfigCommand::Path(args) => path(args, global, ui),
+        ConfigCommand::Route(args) => route::run(args, global, ui),
         ConfigCommand::Schema => schema(),
         ConfigCommand::Trust => trust(global),
     }
@@ -100,8 +105,11 @@ pub(in crate::cli) fn run(args: &ConfigArgs, global: &GlobalArgs, ui: &Arc<Ui>) 
 /// Tells every mistake.
 fn check(global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
     let (options, environment) = (session::options(global)?, Environment::of_process());
-    let mistakes: Vec<CliError> =
+    let mut mistakes: Vec<CliError> =
         config::check(&options, &environment).into_iter().map(CliError::from).collect();
+    if mistakes.is_empty() {
+        mistakes = unknown_models(&Session::new(global)?);
+    }
     if !mistakes.is_empty() {
         return Ok(ui.report_all(&mistakes));
     }
@@ -115,6 +123,32 @@ fn check(global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
         said.concat()
     })?;
     Ok(exit::DONE)
+}
+
+/// Models of routes that nobody has.
+fn unknown_models(session: &Session) -> Vec<CliError> {
+    let catalog = session.catalog(&session.readable_prices());
+    let mut mistakes = Vec::new();
+    for route in &session.config.settings.routes {
+        for (list, item, model) in models_of(route) {
+            let Err(error) = catalog.resolve(model) else { continue };
+            let reason = error.to_string();
+            let hint = CliError::from(RefusedCall::Model(error)).hint();
+            let list = ["routes", route.name.as_str(), list];
+            mistakes.push(session.config.mistake(&list, item, &reason, hint).into());
+        }
+    }
+    mistakes
+}
+
+/// The models that a route names, each with its list and its number there.
+fn models_of(route: &RouteSettings) -> impl Iterator<Item = (&'static str, usize, &str)> {
+    let rules = route.rules.iter().map(|rule| rule.model.as_str()).enumerate();
+    let targets = route.targets.iter().map(|target| target.model.as_str()).enumerate();
+    let fallback = route.fallback.iter().map(String::as_str).enumerate();
+    let rules = rules.map(|(at, model)| ("rules", at, model));
+    let targets = targets.map(|(at, model)| ("targets", at, model));
+    rules.chain(targets).chain(fallback.map(|(at, model)| ("fallback", at, model)))
 }
 
 fn show(args: &ShowArgs, global: &GlobalArgs, ui: &Ui) -> Result<u8, CliError> {
