@@ -147,11 +147,17 @@ impl Session {
         )
     }
 
-    /// Whom calls go to where nothing else is said.
+    /// Whom calls go to by the configuration.
     pub(super) fn usual_targets(&self) -> Result<Vec<Target>, CliError> {
         let catalog = self.catalog(&self.prices()?);
         let model = self.default_model().map(|(model, _)| model);
-        Ok(model.and_then(|model| catalog.resolve(&model).ok()).into_iter().collect())
+        let of_routes = self.config.settings.routes.iter().flat_map(|route| {
+            let rules = route.rules.iter().map(|rule| &rule.model);
+            route.targets.iter().map(|target| &target.model).chain(rules).chain(&route.fallback)
+        });
+        let models = model.iter().chain(of_routes);
+        // What is wrong with a name is for who is to be asked under it.
+        Ok(models.filter_map(|model| catalog.resolve(model).ok()).collect())
     }
 
     /// Opens the store for writing, and begins to forget what is older than it keeps.

@@ -93,6 +93,26 @@ fn first_of(
     Ok(order(*balance, &loads, fastrand::f64).into_iter().map(|place| named[place].clone()).collect())
 }
 
+/// Everybody whom calls may come to that name this model, or none.
+pub(super) fn everyone(
+    parts: &Parts,
+    named: Option<&str>,
+    context: &CallContext,
+) -> Result<Vec<Target>, RefusedCall> {
+    let route = route_of(parts, context, named.is_some());
+    let mut all = match (named, route.map(|route| &route.settings)) {
+        (None, Some(RouteSettings { rules, targets, .. })) => {
+            let rules = rules.iter().map(|rule| Some(rule.model.as_str()));
+            let usual = targets.is_empty().then_some(None);
+            let targets = targets.iter().map(|target| Some(target.model.as_str()));
+            targets.chain(usual).chain(rules).map(|named| target(parts, named)).collect::<Result<_, _>>()?
+        }
+        (named, _) => vec![target(parts, named)?],
+    };
+    all.extend(after(parts, route, context)?);
+    Ok(all)
+}
+
 /// Who is asked after them: what an option says, else the route.
 fn after(parts: &Parts, route: Option<&Route>, context: &CallContext) -> Result<Vec<Target>, RefusedCall> {
     let of_route = route.map_or(&[][..], |route| &route.settings.fallback);
