@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{CallContext, Notice, Parts, RefusedCall};
+use crate::domain::call::Origin;
 use crate::domain::name::{RouteName, Target};
 use crate::domain::request::ChatRequest;
 use crate::domain::route::RouteSettings;
@@ -49,7 +50,7 @@ pub(super) fn plan(
     let base = (targets.len() > 1).then(|| Box::new(request.clone()));
     let outgoing = fit(parts, request, &targets[0], context)?;
     let settings = route.map(|route| &route.settings);
-    let of_route = settings.filter(|_| context.may_degrade).and_then(|settings| settings.degrade.clone());
+    let of_route = settings.filter(|_| is_read(context.origin)).and_then(|settings| settings.degrade.clone());
     Ok(Plan {
         target: targets[0].clone(),
         outgoing,
@@ -59,6 +60,14 @@ pub(super) fn plan(
         deadline: parts.deadline.or(settings.and_then(|settings| settings.deadline)),
         degrade: context.degrade.clone().or(of_route),
     })
+}
+
+/// Whether somebody reads the answer, whom a fixed one may help; in a file it would pass for one.
+fn is_read(origin: Origin) -> bool {
+    match origin {
+        Origin::Chat | Origin::Stream => true,
+        Origin::Batch => false,
+    }
 }
 
 /// The route that a call takes: the one that is named, or the usual one where not even a model is.

@@ -122,10 +122,8 @@ pub struct CallContext {
     pub route: Option<RouteName>,
     /// Models to ask where the others fail, instead of the route's.
     pub fallback: Arc<[String]>,
-    /// What to answer where nobody else does, instead of the route's text, …
+    /// What to answer where nobody else does, instead of the route's text.
     pub degrade: Option<String>,
-    /// … and whether that is an answer here at all.
-    pub may_degrade: bool,
     /// The item of a batch that it is for, if that keeps a journal.
     pub item: Option<ItemRef>,
     /// Whether to ask for the answer in pieces.
