@@ -40,16 +40,14 @@ struct Shut {
 pub(super) struct Progress {
     /// The place in the plan of the target that is asked now.
     pub(super) at: usize,
-    /// Those that have failed, and are not asked again.
-    pub(super) given_up: Vec<bool>,
+    /// The places of those that have failed, and are not asked again.
+    pub(super) given_up: Vec<usize>,
     /// The key that is used, where its provider has several.
     pub(super) key: Option<usize>,
     /// The request that is in flight there, or about to be.
     pub(super) flight: Option<Flight>,
     /// The place of the target of which the attempt under way is to see whether it is back, if it is.
     pub(super) probe: Option<usize>,
-    /// How often each target was tried.
-    pub(super) tries: Vec<u32>,
     /// When the time is over that this target may take of the call's.
     pub(super) until: Option<Instant>,
     /// Whether this call was the last to find a target still away: for a moment another goes first. It may be this
@@ -66,14 +64,13 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(targets: usize, flight: Flight) -> Self {
+    pub(super) fn new(flight: Flight) -> Self {
         Self {
             at: 0,
-            given_up: vec![false; targets],
+            given_up: Vec::new(),
             key: None,
             flight: Some(flight),
             probe: None,
-            tries: vec![0; targets],
             until: None,
             stands_back: false,
             stood_back: None,
@@ -92,26 +89,24 @@ impl Progress {
     fn is_anothers_turn(&mut self) -> bool {
         self.stands_back && self.stood_back.get_or_insert_with(Instant::now).elapsed() < STAND_BACK
     }
+}
 
-    /// Whether there is another target to turn to.
-    pub(super) fn has_another(&self) -> bool {
-        self.given_up.iter().enumerate().any(|(place, given_up)| place != self.at && !given_up)
-    }
-
-    /// The targets that are left, first the one that is asked now.
-    fn left(&self) -> Vec<usize> {
-        let others = (0..self.given_up.len()).filter(|place| *place != self.at);
-        std::iter::once(self.at).chain(others).filter(|place| !self.given_up[*place]).collect()
-    }
+/// The places of so many targets, first the one that is asked now.
+fn places(now: usize, count: usize) -> impl Iterator<Item = usize> {
+    std::iter::once(now).chain((0..count).filter(move |place| *place != now))
 }
 
 impl Run {
     /// The targets that the call may yet turn to.
     pub(super) fn others(&self) -> impl Iterator<Item = &Target> {
-        let left = self.plan.targets.iter().zip(&self.progress.given_up).enumerate();
-        let is_other =
-            |(place, (_, given_up)): &(usize, (&Target, &bool))| *place != self.progress.at && !**given_up;
-        left.filter(is_other).map(|(_, (target, _))| target)
+        let others = places(self.progress.at, self.plan.count()).skip(1);
+        let left = others.filter(|place| !self.progress.given_up.contains(place));
+        left.map(|place| self.plan.target_at(place))
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_another(&self) -> bool {
+        self.others().next().is_some()
     }
 
     pub(super) fn store(&self) -> Option<&Writer> {
@@ -128,7 +123,10 @@ impl Run {
             }
             let now = parts.clock.now();
             let mut soonest: Option<Shut> = None;
-            for place in self.progress.left() {
+            for place in places(self.progress.at, self.plan.count()) {
+                if self.progress.given_up.contains(&place) {
+                    continue;
+                }
                 match self.try_to_enter(&parts, place, now).await {
                     Ok(None) => return Ok(()),
                     Ok(Some(shut)) if soonest.as_ref().is_none_or(|soonest| shut.at < soonest.at) => {
@@ -152,9 +150,9 @@ impl Run {
         now: DateTime<Utc>,
     ) -> Result<Option<Shut>, Failure> {
         let (health, store) = (&parts.health, parts.store.as_ref());
-        let target = &self.plan.targets[place];
-        let keys = parts.providers.keys(&target.provider).map_err(|error| unusable(&error))?;
-        let (at, open) = match health.admission(store, target, &keys, now) {
+        let target = self.plan.target_at(place);
+        let keys = parts.providers.keys(&target.provider);
+        let (at, open) = match health.admission(store, target, keys, now) {
             Admission::Now { key, probe: false } => {
                 self.progress.shut_since = None;
                 return self.enter(place, key).await.map(|()| None);
@@ -171,19 +169,19 @@ impl Run {
             }
             Admission::NotBefore { at, open } => (at, open),
         };
-        Ok(Some(Shut { target: self.plan.targets[place].clone(), at, open }))
+        Ok(Some(Shut { target: self.plan.target_at(place).clone(), at, open }))
     }
 
     /// Goes on without a target that cannot be asked at all, if there are others.
     async fn do_without(&mut self, place: usize, failure: Failure) -> Result<(), Failure> {
         self.let_go_of_probe().await;
-        self.progress.given_up[place] = true;
-        if self.progress.left().is_empty() { Err(failure) } else { Ok(()) }
+        self.progress.given_up.push(place);
+        if self.progress.given_up.len() < self.plan.count() { Ok(()) } else { Err(failure) }
     }
 
     async fn enter(&mut self, place: usize, key: Option<usize>) -> Result<(), Failure> {
         if let Some(failure) = self.progress.failed.take() {
-            let (target, to) = (self.plan.target.clone(), self.plan.targets[place].clone());
+            let (target, to) = (self.plan.target.clone(), self.plan.target_at(place).clone());
             (self.context.notify)(if to == target {
                 Notice::Retrying { target, failure, wait: Duration::ZERO }
             } else {
@@ -191,13 +189,13 @@ impl Run {
             });
         }
         if self.progress.flight.is_none() || place != self.progress.at || key != self.progress.key {
-            self.progress.flight = Some(self.parts.health.begin(&self.plan.targets[place], key));
+            self.progress.flight = Some(self.parts.health.begin(self.plan.target_at(place), key));
         }
         if place == self.progress.at && key == self.progress.key && self.progress.until.is_some() {
             return Ok(());
         }
         if place != self.progress.at || key != self.progress.key {
-            let name = &self.plan.targets[place].provider;
+            let name = &self.plan.target_at(place).provider;
             let made = self.parts.providers.get(name, key.unwrap_or(0)).await;
             self.provider = made.map_err(|error| unusable(&error))?;
         }
@@ -206,7 +204,7 @@ impl Run {
         }
         (self.progress.at, self.progress.key) = (place, key);
         let left = self.deadline().saturating_duration_since(Instant::now());
-        let shares = u32::try_from(self.progress.left().len()).unwrap_or(u32::MAX).max(1);
+        let shares = u32::try_from(1 + self.others().count()).unwrap_or(u32::MAX);
         self.progress.until = Some(Instant::now() + left / shares);
         Ok(())
     }
@@ -241,7 +239,7 @@ impl Run {
     fn shut_out(&self, shut: &Shut) -> Failure {
         let at = shut.at.format("%Y-%m-%d %H:%M:%S UTC");
         let what = if shut.open { "breaker is open" } else { "provider asks to be left alone" };
-        let others = match self.plan.targets.len() {
+        let others = match self.plan.count() {
             1 => String::new(),
             _ => ", and no other target may be asked".to_owned(),
         };
@@ -259,24 +257,24 @@ impl Run {
     pub(super) fn is_another_ready(&self) -> bool {
         let now = self.parts.clock.now();
         self.others().any(|target| {
-            let keys = self.parts.providers.keys(&target.provider).unwrap_or_default();
-            matches!(self.parts.health.admission(self.store(), target, &keys, now), Admission::Now { .. })
+            let keys = self.parts.providers.keys(&target.provider);
+            matches!(self.parts.health.admission(self.store(), target, keys, now), Admission::Now { .. })
         })
     }
 
     /// Whether the provider has a key that may be used now, and was not refused.
     pub(super) fn has_another_key(&self, parts: &Parts) -> bool {
-        let keys = parts.providers.keys(&self.plan.target.provider).unwrap_or_default();
-        parts.health.has_another_key(parts.store.as_ref(), &self.plan.target, &keys, parts.clock.now())
+        let keys = parts.providers.keys(&self.plan.target.provider);
+        parts.health.has_another_key(parts.store.as_ref(), &self.plan.target, keys, parts.clock.now())
     }
 
     /// Where the attempt under way was sent.
     pub(super) fn sent<'a>(&self, parts: &'a Parts, target: &'a Target) -> Sent<'a> {
-        let names = parts.providers.keys(&target.provider).unwrap_or_default();
+        let names = parts.providers.keys(&target.provider);
         Sent {
             target,
             key: self.progress.key,
-            key_name: names.get(self.progress.key.unwrap_or(0)).copied().unwrap_or_default(),
+            key_name: names.get(self.progress.key.unwrap_or(0)).map_or("", String::as_str),
             probe: self.progress.probe == Some(self.progress.at),
             origin: self.context.origin,
         }

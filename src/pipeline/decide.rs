@@ -22,8 +22,8 @@ pub struct Plan {
     pub outgoing: Outgoing,
     /// The route that led there.
     pub route: Option<RouteName>,
-    /// Everybody who may be asked, in the order in which they are.
-    pub(super) targets: Vec<Target>,
+    /// Everybody who may be asked, in the order in which they are; none where that is one alone.
+    targets: Vec<Target>,
     /// The request before it was made to fit one of them; kept where there are several.
     base: Option<Box<ChatRequest>>,
     /// Time for the call, if the route says.
@@ -46,13 +46,13 @@ pub(super) fn plan(
         (None, Some(route)) => first_of(parts, route, &request, context)?,
         (named, _) => vec![target(parts, named)?],
     };
-    let targets = usable(parts, first.into_iter().chain(after(parts, route, context)?), context);
+    let mut targets = usable(parts, first.into_iter().chain(after(parts, route, context)?), context);
     let base = (targets.len() > 1).then(|| Box::new(request.clone()));
     let outgoing = fit(parts, request, &targets[0], context)?;
     let settings = route.map(|route| &route.settings);
     let of_route = settings.filter(|_| is_read(context.origin)).and_then(|settings| settings.degrade.clone());
     Ok(Plan {
-        target: targets[0].clone(),
+        target: if base.is_some() { targets[0].clone() } else { targets.remove(0) },
         outgoing,
         route: settings.map(|settings| settings.name.clone()),
         targets,
@@ -165,6 +165,16 @@ fn usable(parts: &Parts, all: impl Iterator<Item = Target>, context: &CallContex
 }
 
 impl Plan {
+    /// How many targets there are.
+    pub(super) fn count(&self) -> usize {
+        self.targets.len().max(1)
+    }
+
+    /// One of them, by its place.
+    pub(super) fn target_at(&self, place: usize) -> &Target {
+        self.targets.get(place).unwrap_or(&self.target)
+    }
+
     /// Turns to another of its targets.
     pub(super) fn turn_to(
         &mut self,

@@ -9,11 +9,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, timeout_at};
 
 use super::Notice;
+use super::repair;
 use super::run::{Live, Run, after, millis};
 use crate::domain::call::Attempt;
 use crate::domain::event::Event;
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::name::Target;
 use crate::policy::retry::{Fallback, GiveUp, LONGEST_RETRY_AFTER, Next, advise};
 
 /// With another target ready, a provider that asks for more time than this is not waited for.
@@ -53,15 +53,13 @@ impl Run {
         if self.progress.probe.take().is_some() {
             self.progress.stand_back();
         }
-        let tries = &mut self.progress.tries[self.progress.at];
-        *tries += 1;
-        let made = *tries;
         self.end_attempt(Some(failure.clone()));
         self.covered &= !failure.may_be_billed();
         if advice.of_key && self.has_another_key(&parts) {
             self.progress.failed = Some(failure);
             return Ok(());
         }
+        let made = self.tried();
         match parts.retry.next(&failure, made, self.left_here(), fastrand::f64()) {
             // Whether anybody may be asked is to be seen.
             Next::RetryIn(_) if is_open || self.is_not_worth_waiting(&failure) => {
@@ -73,12 +71,18 @@ impl Run {
                 Ok(())
             }
             // Who waits for whatever is shut waits for this, too.
-            Next::GiveUp(GiveUp::AskedTooLong(_)) if self.context.wait && !self.progress.has_another() => {
+            Next::GiveUp(GiveUp::AskedTooLong(_)) if self.context.wait && !self.has_another() => {
                 self.progress.failed = Some(failure);
                 Ok(())
             }
             Next::GiveUp(why) => self.fall_back(failure, why, made, advice.fallback),
         }
+    }
+
+    /// The attempts at this target that count as tries: one whose answer only does not fit was no bad luck.
+    fn tried(&self) -> u32 {
+        let is_try = |attempt: &&Attempt| attempt.target == self.plan.target && !repair::is_unfit(attempt);
+        u32::try_from(self.attempts.iter().filter(is_try).count()).unwrap_or(u32::MAX)
     }
 
     /// What is left of the time that this target may take.
@@ -94,14 +98,13 @@ impl Run {
 
     /// Gives this target up and leaves it to the others, if the failure is one that they may not have.
     fn fall_back(&mut self, failure: Failure, why: GiveUp, made: u32, whom: Fallback) -> Result<(), Failure> {
-        let (targets, at) = (&self.plan.targets, self.progress.at);
-        self.progress.given_up[at] = true;
-        if whom == Fallback::OtherProvider {
-            let same = |target: &Target| target.provider == targets[at].provider;
-            let given_up = self.progress.given_up.iter_mut().zip(targets);
-            given_up.filter(|(_, target)| same(target)).for_each(|(given_up, _)| *given_up = true);
+        let of_provider = |place: &usize| self.plan.target_at(*place).provider == self.plan.target.provider;
+        let all = 0..self.plan.count();
+        match whom {
+            Fallback::OtherProvider => self.progress.given_up.extend(all.filter(of_provider)),
+            Fallback::Yes | Fallback::No => self.progress.given_up.push(self.progress.at),
         }
-        if whom == Fallback::No || !self.progress.has_another() || self.is_over() {
+        if whom == Fallback::No || !self.has_another() || self.is_over() {
             return Err(explain(failure, why, made, self.parts.clock.now()));
         }
         self.progress.failed = Some(failure);

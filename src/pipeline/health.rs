@@ -170,7 +170,7 @@ impl Health {
         &self,
         store: Option<&Writer>,
         target: &Target,
-        keys: &[&str],
+        keys: &[String],
         now: DateTime<Utc>,
     ) -> Admission {
         let judged = self.look(store, target, |state| {
@@ -210,7 +210,7 @@ impl Health {
         &self,
         store: Option<&Writer>,
         target: &Target,
-        keys: &[&str],
+        keys: &[String],
         now: DateTime<Utc>,
     ) -> bool {
         let Admission::Now { key: key @ Some(_), probe: false } = self.admission(store, target, keys, now)

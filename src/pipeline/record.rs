@@ -40,7 +40,7 @@ impl Run {
             tags: std::mem::take(&mut self.context.tags).into_iter().collect::<BTreeMap<_, _>>(),
             item: self.context.item,
             route: self.plan.route.take(),
-            fallback_from: self.plan.targets.first().filter(|first| **first != self.plan.target).cloned(),
+            fallback_from: Some(self.plan.target_at(0)).filter(|first| **first != self.plan.target).cloned(),
             degraded,
             status,
             attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
@@ -71,7 +71,7 @@ impl Run {
     pub(super) async fn let_go_of_probe(&mut self) {
         if let Some(place) = self.progress.probe.take() {
             let parts = &self.parts;
-            let target = &self.plan.targets[place];
+            let target = self.plan.target_at(place);
             parts.health.release(parts.store.as_ref(), target, self.context.origin).await;
         }
     }

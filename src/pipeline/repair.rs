@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::run::{Ending, Live, Repair, Run, Unfit, cancelled};
 use super::{AnswerEvent, Notice, RefusedCall, decide};
+use crate::domain::call::Attempt;
 use crate::domain::event::Completion;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::policy::schema;
@@ -76,4 +77,9 @@ impl Run {
             begun = self.dispatch() => begun,
         }
     }
+}
+
+/// Whether the attempt's answer came, and did not fit.
+pub(super) fn is_unfit(attempt: &Attempt) -> bool {
+    attempt.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Schema)
 }

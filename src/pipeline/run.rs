@@ -92,7 +92,7 @@ impl Run {
             id: CallId::at(started),
             started,
             began: Instant::now(),
-            progress: Progress::new(plan.targets.len(), flight),
+            progress: Progress::new(flight),
             attempts: Vec::with_capacity(1),
             under_way: None,
             first_token: None,

@@ -91,9 +91,16 @@ type Made = Result<Arc<dyn Provider>, ProviderError>;
 #[derive(Debug)]
 pub struct Registry {
     settings: BTreeMap<ProviderName, ProviderSettings>,
+    keys: BTreeMap<ProviderName, Vec<String>>,
     sim: SimSettings,
     timeouts: Timeouts,
-    made: Mutex<HashMap<(ProviderName, usize), Made>>,
+    made: Mutex<HashMap<ProviderName, BTreeMap<usize, Made>>>,
+}
+
+/// What keys are called: a single one is not told from others.
+fn names(key: &Key) -> Vec<String> {
+    let sources: Vec<String> = key.sources().map(str::to_owned).collect();
+    if sources.len() > 1 { sources } else { vec![String::new()] }
 }
 
 impl Registry {
@@ -103,8 +110,10 @@ impl Registry {
         sim: SimSettings,
         timeouts: Timeouts,
     ) -> Self {
-        let settings = providers.into_iter().map(|settings| (settings.name.clone(), settings)).collect();
-        Self { settings, sim, timeouts, made: Mutex::default() }
+        let settings: BTreeMap<ProviderName, ProviderSettings> =
+            providers.into_iter().map(|settings| (settings.name.clone(), settings)).collect();
+        let keys = settings.values().map(|settings| (settings.name.clone(), names(&settings.key))).collect();
+        Self { settings, keys, sim, timeouts, made: Mutex::default() }
     }
 
     /// A provider's settings.
@@ -129,24 +138,19 @@ impl Registry {
 
     /// What a provider's keys are called, in the order in which [`Registry::get`] counts them: by their variables. The
     /// only one, or none where none is needed, is called nothing.
-    ///
-    /// # Errors
-    /// When there is no such provider.
-    pub fn keys(&self, name: &ProviderName) -> Result<Vec<&str>, ProviderError> {
-        let sources: Vec<&str> = self.settings(name)?.key.sources().collect();
-        Ok(if sources.len() > 1 { sources } else { vec![""] })
+    pub fn keys(&self, name: &ProviderName) -> &[String] {
+        self.keys.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The provider of that name, with the key of that number; the first is 0. A command that prints a key runs once,
     /// however many calls wait for it, and ends when nobody does.
     pub async fn get(&self, name: &ProviderName, key: usize) -> Made {
         let mut made = self.made.lock().await;
-        let which = (name.clone(), key);
-        if let Some(made) = made.get(&which) {
+        if let Some(made) = made.get(name).and_then(|made| made.get(&key)) {
             return made.clone();
         }
         let provider = self.make(name, key).await;
-        made.insert(which, provider.clone());
+        made.entry(name.clone()).or_default().insert(key, provider.clone());
         provider
     }
 
