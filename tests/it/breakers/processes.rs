@@ -1,0 +1,207 @@
+//! Several processes at one store: what they see adds up, one of them finds out whether a target is back, and all of
+//! them hear of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::{AT_ONCE, TARGETS, shown};
+use crate::path::{SOON, Wired};
+use crate::support::{Gate, Output, Received, Reply, Running, Signal};
+
+/// The only target.
+const TARGET: &str = "openai/gpt-5.4-nano";
+
+/// What a process may take to hear of what another has learnt, however busy the machine is.
+const HEARD: Duration = Duration::from_secs(2);
+
+/// A server that fails until it is mended, and what it answers from then on.
+struct Sick {
+    wired: Wired,
+    mended: Arc<AtomicBool>,
+}
+
+impl Sick {
+    fn new(breaker: &str) -> Self {
+        Self::then(breaker, |request| Reply::answer(request.last_user_text()))
+    }
+
+    fn then(breaker: &str, well: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+        let mended = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&mended);
+        let wired = Wired::to(move |request| match theirs.load(Ordering::SeqCst) {
+            true => well(request),
+            false => Reply::error(500, "server_error"),
+        });
+        Self { wired: wired.config(&format!("breaker: {breaker}")), mended }
+    }
+
+    fn mend(&self) {
+        self.mended.store(true, Ordering::SeqCst);
+    }
+
+    /// A chat that tries once.
+    fn chat(&self, more: &[&str]) -> Running {
+        self.wired.llmops([&["chat", "hi", "--retries", "0"], more].concat()).spawn()
+    }
+
+    /// Five processes fail, at once, and the breaker is open.
+    #[track_caller]
+    fn open(&self) {
+        for running in [(); 5].map(|()| self.chat(&[])) {
+            let _ = running.wait().expect_status(1);
+        }
+        assert_eq!(self.state(), "open");
+    }
+
+    fn state(&self) -> serde_json::Value {
+        self.row()["state"].clone()
+    }
+
+    fn row(&self) -> serde_json::Value {
+        shown(self.wired.llmops(TARGETS), TARGET)
+    }
+
+    /// A batch of so many lines.
+    fn batch(&self, name: &str, lines: usize) -> Running {
+        self.wired.env.write(format!("{name}.txt"), "hi\n".repeat(lines));
+        let (input, out) = (format!("{name}.txt"), format!("{name}.jsonl"));
+        self.wired.llmops(["batch", &input, "-o", &out, "-j", "4"]).spawn()
+    }
+
+    #[track_caller]
+    fn assert_batch(&self, name: &str, lines: usize, output: &Output) {
+        let text = self.wired.env.read(format!("{name}.jsonl"));
+        let well = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["error"].is_null() && line["text"] == "hi"
+        };
+        assert!(text.lines().count() == lines && text.lines().all(well), "{text}\n{output}");
+    }
+}
+
+#[test]
+fn failures_that_several_processes_see_add_up() {
+    let sick = Sick::new("{open: 1h}");
+    sick.open();
+    let began = Instant::now();
+    let output = sick.chat(&[]).wait().expect_status(1);
+    assert!(began.elapsed() < HEARD, "{output}");
+    assert_eq!(sick.wired.requests(), 5, "{output}");
+    let until = sick.row()["reopens_at"].as_str().unwrap().replace('T', " ");
+    let said = format!("error: {TARGET}'s breaker is open until {} UTC; its last failure: ", &until[..19]);
+    assert!(output.stderr.contains(&said) && output.stderr.contains("500"), "{said}\n{output}");
+}
+
+#[test]
+fn one_of_four_processes_finds_out_and_all_go_on() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let sick = Sick::then("{open: 300ms}", move |_| Reply::answer("hi").gate(&held));
+    sick.open();
+    sick.mend();
+    let waiting = ["a", "b"].map(|name| sick.batch(name, 20));
+    let asking = [(); 2].map(|()| sick.chat(&["--wait"]));
+    assert!(gate.wait_until_reached(SOON));
+    // All of them want it: each has looked since, again and again.
+    wait_for_looks();
+    assert_eq!(sick.wired.upstream.load(), (6, 1));
+    assert_eq!(sick.state(), "half_open");
+    gate.release();
+    let released = Instant::now();
+    for (name, running) in ["a", "b"].into_iter().zip(waiting) {
+        let output = running.wait().expect_status(0);
+        sick.assert_batch(name, 20, &output);
+    }
+    for running in asking {
+        assert_eq!(running.wait().expect_status(0).stdout, "hi\n");
+    }
+    assert!(released.elapsed() < 2 * HEARD, "{:?}", released.elapsed());
+    assert_eq!((sick.state(), sick.wired.requests()), (json!("closed"), 5 + 42));
+}
+
+/// Longer than it takes every process to look at the store several times; nothing that they do shows that they have.
+fn wait_for_looks() {
+    std::thread::sleep(Duration::from_millis(1_500));
+}
+
+#[test]
+fn a_process_that_dies_with_its_probe_is_replaced() {
+    let gate = Gate::new();
+    let (held, turn) = (gate.clone(), AtomicUsize::new(0));
+    let sick = Sick::then("{open: 100ms}", move |_| match turn.fetch_add(1, Ordering::SeqCst) {
+        0 => Reply::hang(),
+        _ => Reply::answer("hi").gate(&held),
+    });
+    sick.open();
+    sick.mend();
+    let prober = sick.chat(&["--wait"]);
+    assert!(sick.wired.upstream.wait_for_requests(6, SOON));
+    let [others, chat] = [sick.batch("in", 8), sick.chat(&["--wait"])];
+    prober.signal(Signal::KILL);
+    let _ = prober.wait().expect_status(-9);
+    wait_for_looks();
+    assert_eq!(sick.wired.requests(), 6, "nobody knows yet that it is dead");
+    // As if its last sign of life were ten seconds older.
+    let store = Connection::open(sick.wired.env.db_path()).unwrap();
+    store.busy_timeout(SOON).unwrap();
+    let aged = "UPDATE owners SET heartbeat = heartbeat - 10000 WHERE id = (SELECT probe FROM targets)";
+    assert_eq!(store.execute(aged, []).unwrap(), 1);
+    drop(store);
+    assert!(gate.wait_until_reached(HEARD), "nobody takes its place");
+    wait_for_looks();
+    assert_eq!(sick.wired.requests(), 7, "one takes its place");
+    gate.release();
+    let output = others.wait().expect_status(0);
+    sick.assert_batch("in", 8, &output);
+    let _ = chat.wait().expect_status(0);
+    assert_eq!(sick.state(), "closed");
+}
+
+#[test]
+fn a_probe_that_fails_doubles_the_time() {
+    let sick = Sick::new("{open: 200ms, longest: 1h}");
+    sick.open();
+    let length = || {
+        let row = sick.row();
+        let time = |field: &str| row[field].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        (time("reopens_at") - time("last_failure_at")).num_milliseconds()
+    };
+    assert_eq!(length(), 200);
+    for (probe, expected) in [400, 800, 1_600].into_iter().enumerate() {
+        // A call that waits is the probe; as that has failed, it waits on.
+        let running = sick.chat(&["--wait"]);
+        assert!(sick.wired.upstream.wait_for_requests(6 + probe, SOON));
+        let until = Instant::now() + SOON;
+        while length() != expected {
+            assert!(Instant::now() < until, "{} ms, not {expected}", length());
+        }
+        running.signal(Signal::INT);
+        let _ = running.wait();
+        assert_eq!((sick.wired.requests(), sick.row()["openings"].clone()), (6 + probe, json!(1)));
+    }
+    sick.mend();
+    let _ = sick.chat(&["--wait"]).wait().expect_status(0);
+    assert_eq!(sick.state(), "closed");
+}
+
+#[test]
+fn without_a_store_a_process_has_breakers_of_its_own() {
+    let sick = Sick::new("{open: 300ms}");
+    sick.wired.env.write("in.txt", "hi\n".repeat(40));
+    let args = ["batch", "in.txt", "--no-log", "-j", "1"];
+    let running = sick.wired.llmops(args).spawn();
+    // Four attempts are the first item's, the fifth opens it; the next is a probe.
+    assert!(sick.wired.upstream.wait_for_requests(6, SOON));
+    sick.mend();
+    let output = running.wait();
+    let visits = sick.wired.upstream.visits();
+    let rest = visits[5].came - visits[4].left.unwrap();
+    assert!(rest >= Duration::from_millis(280), "{rest:?}\n{output}");
+    assert!(!sick.wired.env.db_path().exists());
+    assert_eq!(output.stdout.lines().count(), 40, "{output}");
+    assert_eq!(AT_ONCE.len(), AT_ONCE.len());
+}
