@@ -44,7 +44,7 @@ const ILLNESSES: [Illness; 4] = [Illness::Storm, Illness::Errors, Illness::Cuts,
 #[derive(Default)]
 struct Scene {
     illness: Mutex<Option<Illness>>,
-    /// How far the drill is, of twice the illnesses and one.
+    /// How far the drill is: what is over of twice the illnesses and one.
     stage: AtomicUsize,
     /// Whole answers of both.
     answered: AtomicUsize,
@@ -120,9 +120,9 @@ impl Scene {
 
     /// Answers everything; slowly once it has answered so much that little would be left for what is to come.
     fn second(&self, request: &Received, items: usize) -> Reply {
-        let share = items * (self.stage.load(Ordering::SeqCst) + 1) / (2 * ILLNESSES.len() + 1);
+        let share = items * (self.stage.load(Ordering::SeqCst) + 1) / (2 * ILLNESSES.len() + 2);
         if self.answered.load(Ordering::SeqCst) > share {
-            sleep(Duration::from_millis(40));
+            sleep(Duration::from_millis(80));
         }
         self.answer("second", request.last_user_text(), [50, 80])
     }
@@ -166,8 +166,9 @@ fn afflict(pair: &Pair, scene: &Scene) -> Vec<Span> {
         let healthy = scene.turn(Some(illness));
         let enough = |visits: &[Visit]| match illness {
             Illness::Storm => visits.len() >= healthy + 60,
-            _ => first_probe(visits.get(healthy..).unwrap_or_default())
-                .is_some_and(|probe| visits[healthy + probe..].iter().filter(|probe| probe.left.is_some()).count() >= 2),
+            _ => first_probe(visits.get(healthy..).unwrap_or_default()).is_some_and(|probe| {
+                visits[healthy + probe..].iter().filter(|probe| probe.left.is_some()).count() >= 2
+            }),
         };
         assert!(pair.first.wait_for_visits(SOON, enough), "{illness:?} does not come to an end");
         scene.stage.fetch_add(1, Ordering::SeqCst);
@@ -222,7 +223,10 @@ fn assert_answers(pair: &Pair, told: &Told, items: usize) -> (u64, i64) {
         assert!(!std::mem::replace(&mut seen[index], true), "answered twice: {line}");
         let answers = &told.answers[&format!("item {index}")];
         let expected = format!("{}: item {index}", answers[0]);
-        assert!(line["text"] == expected && line["error"].is_null() && answers.len() == 1, "{answers:?}: {line}");
+        assert!(
+            line["text"] == expected && line["error"].is_null() && answers.len() == 1,
+            "{answers:?}: {line}"
+        );
         attempts += line["attempts"].as_u64().unwrap();
         cost += nanos(&line["cost_usd"]);
     }
@@ -260,7 +264,11 @@ fn ten_thousand_calls_survive_a_server_that_falls_ill_in_every_way() {
     let told = scene.told.lock().unwrap();
 
     let (attempts, cost) = assert_answers(&pair, &told, items);
-    assert_eq!((attempts, cost), ((pair.first.load().0 + pair.second.load().0) as u64, told.cost), "{output}");
+    assert_eq!(
+        (attempts, cost),
+        ((pair.first.load().0 + pair.second.load().0) as u64, told.cost),
+        "{output}"
+    );
     assert_books(&pair, &told);
     let rows = shown(pair.llmops(TARGETS), FIRST);
     assert_eq!((&rows["state"], rows["openings"].as_u64()), (&Value::from("closed"), Some(3)), "{rows}");

@@ -4,7 +4,7 @@
 mod drill;
 mod plug;
 mod processes;
-mod shared_waits;
+mod waits;
 
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
@@ -65,7 +65,8 @@ fn llmops<A: AsRef<OsStr>>(env: &TestEnv, args: impl IntoIterator<Item = A>) -> 
 #[track_caller]
 fn shown(run: Run, target: &str) -> Value {
     let rows = run.run().expect_status(0).json();
-    let name = |row: &Value| format!("{}/{}", row["provider"].as_str().unwrap(), row["model"].as_str().unwrap());
+    let name =
+        |row: &Value| format!("{}/{}", row["provider"].as_str().unwrap(), row["model"].as_str().unwrap());
     let found = rows.as_array().unwrap().iter().find(|row| name(row) == target);
     found.unwrap_or_else(|| panic!("no {target} in {rows}")).clone()
 }

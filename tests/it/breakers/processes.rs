@@ -8,28 +8,28 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::{AT_ONCE, TARGETS, shown};
+use super::{TARGETS, shown};
 use crate::path::{SOON, Wired};
 use crate::support::{Gate, Output, Received, Reply, Running, Signal};
 
 /// The only target.
-const TARGET: &str = "openai/gpt-5.4-nano";
+pub(super) const TARGET: &str = "openai/gpt-5.4-nano";
 
 /// What a process may take to hear of what another has learnt, however busy the machine is.
-const HEARD: Duration = Duration::from_secs(2);
+pub(super) const HEARD: Duration = Duration::from_secs(2);
 
 /// A server that fails until it is mended, and what it answers from then on.
-struct Sick {
-    wired: Wired,
+pub(super) struct Sick {
+    pub(super) wired: Wired,
     mended: Arc<AtomicBool>,
 }
 
 impl Sick {
-    fn new(breaker: &str) -> Self {
+    pub(super) fn new(breaker: &str) -> Self {
         Self::then(breaker, |request| Reply::answer(request.last_user_text()))
     }
 
-    fn then(breaker: &str, well: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+    pub(super) fn then(breaker: &str, well: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         let mended = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&mended);
         let wired = Wired::to(move |request| match theirs.load(Ordering::SeqCst) {
@@ -39,41 +39,41 @@ impl Sick {
         Self { wired: wired.config(&format!("breaker: {breaker}")), mended }
     }
 
-    fn mend(&self) {
+    pub(super) fn mend(&self) {
         self.mended.store(true, Ordering::SeqCst);
     }
 
     /// A chat that tries once.
-    fn chat(&self, more: &[&str]) -> Running {
+    pub(super) fn chat(&self, more: &[&str]) -> Running {
         self.wired.llmops([&["chat", "hi", "--retries", "0"], more].concat()).spawn()
     }
 
     /// Five processes fail, at once, and the breaker is open.
     #[track_caller]
-    fn open(&self) {
+    pub(super) fn open(&self) {
         for running in [(); 5].map(|()| self.chat(&[])) {
             let _ = running.wait().expect_status(1);
         }
         assert_eq!(self.state(), "open");
     }
 
-    fn state(&self) -> serde_json::Value {
+    pub(super) fn state(&self) -> serde_json::Value {
         self.row()["state"].clone()
     }
 
-    fn row(&self) -> serde_json::Value {
+    pub(super) fn row(&self) -> serde_json::Value {
         shown(self.wired.llmops(TARGETS), TARGET)
     }
 
     /// A batch of so many lines.
-    fn batch(&self, name: &str, lines: usize) -> Running {
+    pub(super) fn batch(&self, name: &str, lines: usize) -> Running {
         self.wired.env.write(format!("{name}.txt"), "hi\n".repeat(lines));
         let (input, out) = (format!("{name}.txt"), format!("{name}.jsonl"));
         self.wired.llmops(["batch", &input, "-o", &out, "-j", "4"]).spawn()
     }
 
     #[track_caller]
-    fn assert_batch(&self, name: &str, lines: usize, output: &Output) {
+    pub(super) fn assert_batch(&self, name: &str, lines: usize, output: &Output) {
         let text = self.wired.env.read(format!("{name}.jsonl"));
         let well = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -85,7 +85,7 @@ impl Sick {
 
 #[test]
 fn failures_that_several_processes_see_add_up() {
-    let sick = Sick::new("{open: 1h}");
+    let sick = Sick::new("{open: 1h, longest: 1h}");
     sick.open();
     let began = Instant::now();
     let output = sick.chat(&[]).wait().expect_status(1);
@@ -106,8 +106,7 @@ fn one_of_four_processes_finds_out_and_all_go_on() {
     let waiting = ["a", "b"].map(|name| sick.batch(name, 20));
     let asking = [(); 2].map(|()| sick.chat(&["--wait"]));
     assert!(gate.wait_until_reached(SOON));
-    // All of them want it: each has looked since, again and again.
-    wait_for_looks();
+    assert_quiet(&sick.wired);
     assert_eq!(sick.wired.upstream.load(), (6, 1));
     assert_eq!(sick.state(), "half_open");
     gate.release();
@@ -123,9 +122,11 @@ fn one_of_four_processes_finds_out_and_all_go_on() {
     assert_eq!((sick.state(), sick.wired.requests()), (json!("closed"), 5 + 42));
 }
 
-/// Longer than it takes every process to look at the store several times; nothing that they do shows that they have.
-fn wait_for_looks() {
-    std::thread::sleep(Duration::from_millis(1_500));
+/// Nobody sends anything, although every process has the time to look at the store several times.
+#[track_caller]
+fn assert_quiet(wired: &Wired) {
+    let sent = wired.requests();
+    assert!(!wired.upstream.wait_for_requests(sent + 1, Duration::from_millis(1_500)), "one more was sent");
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn a_process_that_dies_with_its_probe_is_replaced() {
     let [others, chat] = [sick.batch("in", 8), sick.chat(&["--wait"])];
     prober.signal(Signal::KILL);
     let _ = prober.wait().expect_status(-9);
-    wait_for_looks();
+    assert_quiet(&sick.wired);
     assert_eq!(sick.wired.requests(), 6, "nobody knows yet that it is dead");
     // As if its last sign of life were ten seconds older.
     let store = Connection::open(sick.wired.env.db_path()).unwrap();
@@ -152,7 +153,7 @@ fn a_process_that_dies_with_its_probe_is_replaced() {
     assert_eq!(store.execute(aged, []).unwrap(), 1);
     drop(store);
     assert!(gate.wait_until_reached(HEARD), "nobody takes its place");
-    wait_for_looks();
+    assert_quiet(&sick.wired);
     assert_eq!(sick.wired.requests(), 7, "one takes its place");
     gate.release();
     let output = others.wait().expect_status(0);
@@ -167,7 +168,8 @@ fn a_probe_that_fails_doubles_the_time() {
     sick.open();
     let length = || {
         let row = sick.row();
-        let time = |field: &str| row[field].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        let time =
+            |field: &str| row[field].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
         (time("reopens_at") - time("last_failure_at")).num_milliseconds()
     };
     assert_eq!(length(), 200);
@@ -203,5 +205,4 @@ fn without_a_store_a_process_has_breakers_of_its_own() {
     assert!(rest >= Duration::from_millis(280), "{rest:?}\n{output}");
     assert!(!sick.wired.env.db_path().exists());
     assert_eq!(output.stdout.lines().count(), 40, "{output}");
-    assert_eq!(AT_ONCE.len(), AT_ONCE.len());
 }
