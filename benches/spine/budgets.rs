@@ -12,6 +12,9 @@ use crate::{LLMOPS, Outcome};
 /// The model asked for; it only has to be one that has a price.
 pub const MODEL: &str = "gpt-5.4-nano";
 
+/// The model to fall back to.
+pub const OTHER_MODEL: &str = "gpt-5.4-mini";
+
 /// What each of them is for, beside its limit.
 const SCOPES: [&[&str]; 3] =
     [&[], &["--provider", "openai", "--period", "week"], &["--model", MODEL, "--period", "month"]];

@@ -123,13 +123,18 @@ impl Bench<'_> {
             let (this, url) = (env::current_exe()?, self.upstream.base_url());
             return measure(room, &[utf8(&this)?, "bare", &url, self.prompts, jobs, &self.template]);
         }
-        measure(room, &batch(subject, self.prompts, jobs, output))
+        let program = match (subject, &self.options.beside) {
+            (Subject::Beside, Some(program)) => program,
+            _ => LLMOPS,
+        };
+        measure(room, &batch(subject, program, self.prompts, jobs, output))
     }
 
     /// How many requests a subject sends, if it can run.
     fn requests(&self, subject: Subject) -> Option<u32> {
         match subject {
             Subject::Peer => self.peer.as_ref().map(|peer| peer.requests),
+            Subject::Beside => self.options.beside.as_ref().map(|_| self.options.requests),
             _ => Some(self.options.requests),
         }
     }
@@ -169,7 +174,7 @@ fn learn_body(upstream: &Upstream) -> Outcome<String> {
     let room = Room::facing(&upstream.base_url())?;
     let (file, output) = (room.file("prompts.txt"), room.file("out.jsonl"));
     fs::write(&file, format!("{PLACEHOLDER}\n"))?;
-    measure(&room, &batch(Subject::Unrecorded, utf8(&file)?, "1", utf8(&output)?))?;
+    measure(&room, &batch(Subject::Unrecorded, LLMOPS, utf8(&file)?, "1", utf8(&output)?))?;
     let body = upstream.last_body()?;
     if body.contains(PLACEHOLDER) {
         Ok(body)
@@ -262,6 +267,8 @@ fn print_ratios(turns: &[Turn]) {
     let pairs = [
         ("-o OUT : peer", Subject::Journaled, Subject::Peer),
         ("-o OUT : bare", Subject::Journaled, Subject::Bare),
+        ("-o OUT : other build", Subject::Journaled, Subject::Beside),
+        ("--fallback : -o OUT", Subject::Fallback, Subject::Journaled),
         ("-o OUT : > OUT", Subject::Journaled, Subject::Recorded),
         ("> OUT : --no-log", Subject::Recorded, Subject::Unrecorded),
         ("--no-log : bare", Subject::Unrecorded, Subject::Bare),
@@ -275,7 +282,7 @@ fn print_ratios(turns: &[Turn]) {
         let (per_cpu, cpu) = (cell(&Run::per_cpu_s), cell(&Run::cpu_us));
         rows.push(vec![name.to_owned(), per_cpu, cpu, cell(&Run::rate), cell(&|run| run.cost.peak_mib())]);
     }
-    table("ratios, turn by turn (min / median / max; 0 without the peer)", &rows);
+    table("ratios, turn by turn (min / median / max; 0 for who is not there)", &rows);
 }
 
 /// What each turn's requests cost under budgets beyond those under none.

@@ -15,6 +15,7 @@ cargo bench --bench spine -- [OPTIONS]
   --chats N     runs of each single call      [200]
   --lines N     lines of the largest batch    [1000000]
   --no-peer     without the script in Python
+  --beside FILE another build of the program, which takes turns with this one
   --only PART   one of startup, chat, load, memory";
 
 /// What there is to measure, in order.
@@ -38,6 +39,8 @@ pub struct Options {
     pub peer: bool,
     /// The one of [`PARTS`] that is asked for.
     pub only: Option<&'static str>,
+    /// Another build of the program.
+    pub beside: Option<String>,
 }
 
 impl Options {
@@ -53,10 +56,21 @@ impl Options {
                 lines: 1_000_000,
                 peer: true,
                 only: None,
+                beside: None,
             }
         } else {
             let (requests, jobs, lines) = (200, 8, 1_000);
-            Self { requests, jobs, runs: 1, starts: 2, chats: 2, lines, peer: false, only: None }
+            Self {
+                requests,
+                jobs,
+                runs: 1,
+                starts: 2,
+                chats: 2,
+                lines,
+                peer: false,
+                only: None,
+                beside: None,
+            }
         };
         let mut words = args.iter().copied();
         while let Some(word) = words.next() {
@@ -71,6 +85,10 @@ impl Options {
                 "--lines" => &mut options.lines,
                 "--no-peer" => {
                     options.peer = false;
+                    continue;
+                }
+                "--beside" => {
+                    options.beside = Some(words.next().ok_or("--beside needs a file")?.to_owned());
                     continue;
                 }
                 "--only" => {

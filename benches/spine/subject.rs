@@ -1,12 +1,16 @@
 //! Who sends the requests of the load figure, and what each of them is to leave behind.
 
-use crate::{LLMOPS, budgets};
+use crate::budgets;
 
 /// Who sends the requests.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Subject {
     /// `llmops batch -o OUT`: each call in the store, and each item in the journal.
     Journaled,
+    /// The same by another build of the program, if one is named.
+    Beside,
+    /// As the first, with a model to fall back to, which is never needed.
+    Fallback,
     /// `llmops batch`, which writes to standard output: each call in the store, and no journal.
     Recorded,
     /// As the first, under one budget that covers it.
@@ -23,8 +27,10 @@ pub enum Subject {
 
 impl Subject {
     /// In the order in which they take turns.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Journaled,
+        Self::Beside,
+        Self::Fallback,
         Self::Recorded,
         Self::Budget,
         Self::Budgets,
@@ -37,6 +43,8 @@ impl Subject {
     pub fn name(self) -> &'static str {
         match self {
             Self::Journaled => "llmops batch -o OUT",
+            Self::Beside => "-o OUT, other build",
+            Self::Fallback => "-o OUT --fallback",
             Self::Recorded => "llmops batch > OUT",
             Self::Budget => "-o OUT, 1 budget",
             Self::Budgets => "-o OUT, 3 budgets",
@@ -51,7 +59,7 @@ impl Subject {
         match self {
             Self::Budget => 1,
             Self::Budgets => 3,
-            Self::Journaled | Self::Recorded | Self::Unrecorded | Self::Bare | Self::Peer => 0,
+            _ => 0,
         }
     }
 
@@ -66,9 +74,18 @@ impl Subject {
     }
 }
 
-/// The command line of the program.
-pub fn batch<'a>(subject: Subject, prompts: &'a str, jobs: &'a str, output: &'a str) -> Vec<&'a str> {
-    let mut command = vec![LLMOPS, "batch", prompts, "-m", budgets::MODEL, "-j", jobs, "-q"];
+/// The command line of a build of the program.
+pub fn batch<'a>(
+    subject: Subject,
+    program: &'a str,
+    prompts: &'a str,
+    jobs: &'a str,
+    output: &'a str,
+) -> Vec<&'a str> {
+    let mut command = vec![program, "batch", prompts, "-m", budgets::MODEL, "-j", jobs, "-q"];
+    if subject == Subject::Fallback {
+        command.extend(["--fallback", budgets::OTHER_MODEL]);
+    }
     if subject.writes() {
         command.extend(["-o", output]);
     }

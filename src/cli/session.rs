@@ -16,6 +16,7 @@ use crate::config::{self, Config, Environment, Options, Settings};
 use crate::domain::call::Origin;
 use crate::domain::name::{ProviderName, RouteName, Target};
 use crate::domain::price::Rates;
+use crate::domain::route::Balance;
 use crate::domain::settings::{Key, LogFormat, ProviderKind, SimSettings};
 use crate::domain::zone::Zone;
 use crate::ops::material;
@@ -147,11 +148,30 @@ impl Session {
         )
     }
 
-    /// Whom calls go to where nothing else is said.
+    /// Whom calls go to by the configuration.
     pub(super) fn usual_targets(&self) -> Result<Vec<Target>, CliError> {
         let catalog = self.catalog(&self.prices()?);
         let model = self.default_model().map(|(model, _)| model);
-        Ok(model.and_then(|model| catalog.resolve(&model).ok()).into_iter().collect())
+        let of_routes = self.config.settings.routes.iter().flat_map(|route| {
+            let rules = route.rules.iter().map(|rule| &rule.model);
+            route.targets.iter().map(|target| &target.model).chain(rules).chain(&route.fallback)
+        });
+        let models = model.iter().chain(of_routes);
+        // What is wrong with a name is for who is to be asked under it.
+        Ok(models.filter_map(|model| catalog.resolve(model).ok()).collect())
+    }
+
+    /// What calls go by. A route that prefers who is fast begins with what the record says of the last hour.
+    fn health(&self) -> Health {
+        let settings = &self.config.settings;
+        let mut health = Health::new(settings.breaker);
+        if settings.routes.iter().any(|route| route.balance == Balance::Fastest) {
+            let reader = self.store_file().ok().and_then(|path| Reader::as_it_is(&path));
+            let latencies =
+                reader.and_then(|reader| reader.latencies(Clock::system().now() - TimeDelta::hours(1)).ok());
+            health.expect(latencies.unwrap_or_default());
+        }
+        health
     }
 
     /// Opens the store for writing, and begins to forget what is older than it keeps.
@@ -262,6 +282,7 @@ pub(super) fn pipeline(
     let logs = if call.dry_run { Vec::new() } else { log::logs(&session.config.settings.log, global, ui)? };
     let prices = session.prices()?;
     let catalog = session.catalog(&prices);
+    let health = session.health();
     let settings = session.config.settings;
     let mut retry = settings.retry;
     retry.retries = call.retries.unwrap_or(retry.retries);
@@ -274,7 +295,7 @@ pub(super) fn pipeline(
         records: !global.no_log,
         default_max_tokens: settings.default_max_tokens,
         retry,
-        health: Health::new(settings.breaker),
+        health,
         timeouts: settings.timeouts,
         deadline: call.timeout,
         routes: Routes::new(settings.routes)?,
@@ -357,7 +378,6 @@ pub(super) fn context(
         route,
         fallback: call.fallback.as_slice().into(),
         degrade: None,
-        may_degrade: origin != Origin::Batch,
         item: None,
         streamed: origin == Origin::Stream,
         wait: call.wait,

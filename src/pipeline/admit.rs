@@ -20,6 +20,9 @@ use crate::store::Writer;
 /// How often to look whether another process has learnt something new.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How long a call that has seen that a target is still away leaves it to others to look next.
+const STAND_BACK: Duration = Duration::from_millis(500);
+
 /// A wait this long has to be explained.
 const QUIET: Duration = Duration::from_secs(3);
 
@@ -41,12 +44,17 @@ pub(super) struct Progress {
     pub(super) given_up: Vec<bool>,
     /// The key that is used, where its provider has several.
     pub(super) key: Option<usize>,
-    /// Whether the attempt under way is to see whether the target is back.
-    pub(super) probe: bool,
-    /// How often each target was tried. An attempt to see whether it is back is none: it tells nothing new.
+    /// The place of the target of which the attempt under way is to see whether it is back, if it is.
+    pub(super) probe: Option<usize>,
+    /// How often each target was tried.
     pub(super) tries: Vec<u32>,
     /// When the time is over that this target may take of the call's.
     pub(super) until: Option<Instant>,
+    /// Whether this call was the last to find a target still away: for a moment another goes first. It may be this
+    /// very request that brings it down.
+    stands_back: bool,
+    /// Since when it does.
+    stood_back: Option<Instant>,
     /// What the last attempt has come to, where the next one is not waited for.
     pub(super) failed: Option<Failure>,
     /// Since when nobody could be asked.
@@ -61,13 +69,25 @@ impl Progress {
             at: 0,
             given_up: vec![false; targets],
             key: None,
-            probe: false,
+            probe: None,
             tries: vec![0; targets],
             until: None,
+            stands_back: false,
+            stood_back: None,
             failed: None,
             shut_since: None,
             shut_out: false,
         }
+    }
+
+    /// Leaves the next attempt to see whether a target is back to another call.
+    pub(super) fn stand_back(&mut self) {
+        (self.stands_back, self.stood_back) = (true, None);
+    }
+
+    /// Whether it is still another's turn to see that.
+    fn is_anothers_turn(&mut self) -> bool {
+        self.stands_back && self.stood_back.get_or_insert_with(Instant::now).elapsed() < STAND_BACK
     }
 
     /// Whether there is another target to turn to.
@@ -106,17 +126,17 @@ impl Run {
             let now = parts.clock.now();
             let mut soonest: Option<Shut> = None;
             for place in self.progress.left() {
-                match self.try_to_enter(&parts, place, now).await? {
-                    None => return Ok(()),
-                    Some(shut) if soonest.as_ref().is_none_or(|soonest| shut.at < soonest.at) => {
+                match self.try_to_enter(&parts, place, now).await {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(shut)) if soonest.as_ref().is_none_or(|soonest| shut.at < soonest.at) => {
                         soonest = Some(shut);
                     }
-                    Some(_) => {}
+                    Ok(Some(_)) => {}
+                    Err(failure) => self.do_without(place, failure).await?,
                 }
             }
-            match soonest {
-                Some(shut) => self.wait_for_target(shut).await?,
-                None => return Err(self.nobody_left()),
+            if let Some(shut) = soonest {
+                self.wait_for_target(shut).await?;
             }
         }
     }
@@ -136,16 +156,26 @@ impl Run {
                 self.progress.shut_since = None;
                 return self.enter(place, key).await.map(|()| None);
             }
+            Admission::Now { probe: true, .. } if self.progress.is_anothers_turn() => (now + LOOK, true),
             Admission::Now { key, probe: true } => {
+                // Before it is certain: whoever gives the call up meanwhile gives the right back.
+                self.progress.probe = Some(place);
                 if health.claim(store, target, self.context.origin, now).await {
-                    self.progress.probe = true;
                     return self.enter(place, key).await.map(|()| None);
                 }
+                self.progress.probe = None;
                 (now + LOOK, true)
             }
             Admission::NotBefore { at, open } => (at, open),
         };
         Ok(Some(Shut { target: self.plan.targets[place].clone(), at, open }))
+    }
+
+    /// Goes on without a target that cannot be asked at all, if there are others.
+    async fn do_without(&mut self, place: usize, failure: Failure) -> Result<(), Failure> {
+        self.let_go_of_probe().await;
+        self.progress.given_up[place] = true;
+        if self.progress.left().is_empty() { Err(failure) } else { Ok(()) }
     }
 
     async fn enter(&mut self, place: usize, key: Option<usize>) -> Result<(), Failure> {
@@ -210,19 +240,13 @@ impl Run {
             _ => ", and no other target may be asked".to_owned(),
         };
         let said = format!("{}'s {what} until {at}{others}", shut.target);
-        match self.attempts.last().and_then(|attempt| attempt.failure.clone()) {
-            Some(last) => Failure { message: format!("{} ({said})", last.message), ..last },
-            None => {
-                let last = self.parts.health.last_failure(self.store(), &shut.target);
-                let last = last.map(|message| format!("; its last failure: {message}")).unwrap_or_default();
-                Failure::new(FailureKind::Unavailable, said + &last)
-            }
-        }
-    }
-
-    fn nobody_left(&self) -> Failure {
         let last = self.attempts.last().and_then(|attempt| attempt.failure.clone());
-        last.unwrap_or_else(|| Failure::new(FailureKind::Unavailable, "there is nobody left to ask"))
+        if let Some(last) = last {
+            return Failure { message: format!("{} ({said})", last.message), ..last };
+        }
+        let last = self.parts.health.last_failure(self.store(), &shut.target);
+        let last = last.map(|message| format!("; its last failure: {message}")).unwrap_or_default();
+        Failure::new(FailureKind::Unavailable, said + &last)
     }
 
     /// Whether one of the other targets may be asked now.
@@ -247,7 +271,7 @@ impl Run {
             target,
             key: self.progress.key,
             key_name: names.get(self.progress.key.unwrap_or(0)).copied().unwrap_or_default(),
-            probe: self.progress.probe,
+            probe: self.progress.probe == Some(self.progress.at),
             origin: self.context.origin,
         }
     }

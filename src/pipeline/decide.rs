@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{CallContext, Notice, Parts, RefusedCall};
+use crate::domain::call::Origin;
 use crate::domain::name::{RouteName, Target};
 use crate::domain::request::ChatRequest;
 use crate::domain::route::RouteSettings;
@@ -49,7 +50,7 @@ pub(super) fn plan(
     let base = (targets.len() > 1).then(|| Box::new(request.clone()));
     let outgoing = fit(parts, request, &targets[0], context)?;
     let settings = route.map(|route| &route.settings);
-    let of_route = settings.filter(|_| context.may_degrade).and_then(|settings| settings.degrade.clone());
+    let of_route = settings.filter(|_| is_read(context.origin)).and_then(|settings| settings.degrade.clone());
     Ok(Plan {
         target: targets[0].clone(),
         outgoing,
@@ -59,6 +60,14 @@ pub(super) fn plan(
         deadline: parts.deadline.or(settings.and_then(|settings| settings.deadline)),
         degrade: context.degrade.clone().or(of_route),
     })
+}
+
+/// Whether somebody reads the answer, whom a fixed one may help; in a file it would pass for one.
+fn is_read(origin: Origin) -> bool {
+    match origin {
+        Origin::Chat | Origin::Stream => true,
+        Origin::Batch => false,
+    }
 }
 
 /// The route that a call takes: the one that is named, or the usual one where not even a model is.
@@ -91,6 +100,26 @@ fn first_of(
     }
     let loads = parts.health.loads(named.iter().zip(targets.iter().map(|target| target.weight)));
     Ok(order(*balance, &loads, fastrand::f64).into_iter().map(|place| named[place].clone()).collect())
+}
+
+/// Everybody whom calls may come to that name this model, or none.
+pub(super) fn everyone(
+    parts: &Parts,
+    named: Option<&str>,
+    context: &CallContext,
+) -> Result<Vec<Target>, RefusedCall> {
+    let route = route_of(parts, context, named.is_some());
+    let mut all = match (named, route.map(|route| &route.settings)) {
+        (None, Some(RouteSettings { rules, targets, .. })) => {
+            let rules = rules.iter().map(|rule| Some(rule.model.as_str()));
+            let usual = targets.is_empty().then_some(None);
+            let targets = targets.iter().map(|target| Some(target.model.as_str()));
+            targets.chain(usual).chain(rules).map(|named| target(parts, named)).collect::<Result<_, _>>()?
+        }
+        (named, _) => vec![target(parts, named)?],
+    };
+    all.extend(after(parts, route, context)?);
+    Ok(all)
 }
 
 /// Who is asked after them: what an option says, else the route.

@@ -43,7 +43,7 @@ impl Run {
             (&self.parts, self.under_way.map_or(Duration::ZERO, |(began, _)| began.elapsed()));
         let sent = self.sent(parts, &self.plan.target);
         parts.health.succeeded(parts.store.as_ref(), sent, latency, parts.clock.now()).await;
-        self.progress.probe = false;
+        self.progress.probe = None;
     }
 
     /// What to do once an attempt has failed: after a wait the same again, or something else at once. The failure
@@ -53,8 +53,11 @@ impl Run {
         let (advice, now) = (advise(&failure), parts.clock.now());
         let sent = self.sent(&parts, &self.plan.target);
         let is_open = parts.health.failed(parts.store.as_ref(), sent, &failure, advice, now).await;
+        if self.progress.probe.take().is_some() {
+            self.progress.stand_back();
+        }
         let tries = &mut self.progress.tries[self.progress.at];
-        *tries += u32::from(!std::mem::take(&mut self.progress.probe));
+        *tries += 1;
         let made = *tries;
         self.end_attempt(Some(failure.clone()));
         self.covered &= !failure.may_be_billed();
@@ -73,6 +76,11 @@ impl Run {
             }
             Next::RetryIn(wait) => {
                 self.wait(failure, wait).await;
+                Ok(())
+            }
+            // Who waits for whatever is shut waits for this, too.
+            Next::GiveUp(GiveUp::AskedTooLong(_)) if self.context.wait && !self.progress.has_another() => {
+                self.progress.failed = Some(failure);
                 Ok(())
             }
             Next::GiveUp(why) => self.fall_back(failure, why, made, advice.fallback),

@@ -15,11 +15,14 @@ use crate::domain::failure::Failure;
 use crate::domain::name::{ProviderName, Target};
 use crate::policy::balance::Load;
 use crate::policy::breaker::{BreakerPolicy, Failed, Permit, Recent, TargetState};
-use crate::policy::retry::Advice;
+use crate::policy::retry::{Advice, Retry};
 use crate::store::Writer;
 
 /// How long a key rests that was refused, where there are others.
 const REST: Duration = Duration::from_secs(300);
+
+/// The same where it was only asked too much of, and its provider does not say for how long.
+const SHORT_REST: Duration = Duration::from_secs(5);
 
 /// Successes that nobody has to hear of at once are told of after so long, while there are failures to weigh.
 const TELL: Duration = Duration::from_millis(250);
@@ -97,6 +100,13 @@ impl Health {
     /// Nothing is known yet.
     pub fn new(policy: BreakerPolicy) -> Self {
         Self { policy, known: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// What is known beforehand of how long targets take to begin their answers.
+    pub fn expect(&mut self, latencies: impl IntoIterator<Item = (Target, Duration)>) {
+        let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let seen = |latency| Seen { latency: Some(latency), ..Seen::default() };
+        known.targets.extend(latencies.into_iter().map(|(target, latency)| (target, seen(latency))));
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -201,7 +211,9 @@ impl Health {
 
     /// Gives the right back without a result.
     pub(super) async fn release(&self, store: Option<&Writer>, target: &Target, origin: Origin) {
-        self.change(store, (target, origin), |state, _| state.probe = None).await;
+        let give_back =
+            |state: &mut TargetState, process| state.probe = state.probe.filter(|of| *of != process);
+        self.change(store, (target, origin), give_back).await;
     }
 
     /// A request is sent.
@@ -288,7 +300,8 @@ impl Health {
         now: DateTime<Utc>,
     ) -> bool {
         if advice.of_key {
-            let rest = failure.retry_after.map_or(REST, |asked| asked.min(REST));
+            let usual = if advice.retry == Retry::No { REST } else { SHORT_REST };
+            let rest = failure.retry_after.map_or(usual, |asked| asked.min(REST));
             if let Some(key) = self.known().key(sent.target, sent.key) {
                 key.rests_until = Some(Instant::now() + rest);
             }

@@ -26,6 +26,7 @@ mod record;
 mod repair;
 mod run;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ use crate::domain::batch::ItemRef;
 use crate::domain::call::{CallSummary, Origin, Status};
 use crate::domain::event::{Completion, Delta};
 use crate::domain::failure::Failure;
-use crate::domain::name::{RouteName, Target};
+use crate::domain::name::{ProviderName, RouteName, Target};
 use crate::domain::overrides::Overrides;
 use crate::domain::request::{ChatRequest, RequestError};
 use crate::domain::settings::Timeouts;
@@ -121,10 +122,8 @@ pub struct CallContext {
     pub route: Option<RouteName>,
     /// Models to ask where the others fail, instead of the route's.
     pub fallback: Arc<[String]>,
-    /// What to answer where nobody else does, instead of the route's text, …
+    /// What to answer where nobody else does, instead of the route's text.
     pub degrade: Option<String>,
-    /// … and whether that is an answer here at all.
-    pub may_degrade: bool,
     /// The item of a batch that it is for, if that keeps a journal.
     pub item: Option<ItemRef>,
     /// Whether to ask for the answer in pieces.
@@ -366,14 +365,26 @@ impl Pipeline {
         }
     }
 
-    /// Checks that a model can be called: the one named, else the default. Returns where it is.
+    /// Checks that calls can be made which name this model, or none. Returns the providers that may come to be asked.
     ///
     /// # Errors
-    /// Whatever keeps it from being called.
-    pub async fn check_model(&self, named: Option<&str>) -> Result<Target, RefusedCall> {
-        let target = decide::target(&self.parts, named)?;
-        self.parts.providers.get(&target.provider, 0).await?;
-        Ok(target)
+    /// Whatever keeps all of them from being asked, and a model that is not to be found.
+    pub async fn check(
+        &self,
+        named: Option<&str>,
+        context: &CallContext,
+    ) -> Result<BTreeSet<ProviderName>, RefusedCall> {
+        let targets = decide::everyone(&self.parts, named, context)?;
+        let providers: BTreeSet<ProviderName> =
+            targets.iter().map(|target| target.provider.clone()).collect();
+        let mut refused = None;
+        for target in &targets {
+            match self.parts.providers.get(&target.provider, 0).await {
+                Ok(_) => return Ok(providers),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        refused.map_or(Ok(providers), |error| Err(error.into()))
     }
 
     /// Has no record wait long for a busy store from now on.

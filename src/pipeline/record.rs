@@ -68,10 +68,11 @@ impl Run {
     }
 
     /// A probe that came to no result is left to another call.
-    async fn let_go_of_probe(&mut self) {
-        if std::mem::take(&mut self.progress.probe) {
+    pub(super) async fn let_go_of_probe(&mut self) {
+        if let Some(place) = self.progress.probe.take() {
             let parts = &self.parts;
-            parts.health.release(parts.store.as_ref(), &self.plan.target, self.context.origin).await;
+            let target = &self.plan.targets[place];
+            parts.health.release(parts.store.as_ref(), target, self.context.origin).await;
         }
     }
 

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use super::columns::{FromJson, count, target_of};
 use super::error::StoreError;
 use super::lease::{self, LEASE, Lease};
+use super::listing::first_id;
 use super::open::connect;
 use super::reader::Reader;
 use super::wait::Patience;
@@ -174,6 +175,22 @@ impl Reader {
     /// What is known of the targets that have given trouble.
     pub fn targets(&self) -> Result<Vec<(Target, TargetState)>, StoreError> {
         self.read(all)
+    }
+
+    /// How long targets have taken to begin their answers: the means of the newest calls that began since then, of
+    /// those that one attempt was enough for.
+    pub fn latencies(&self, since: DateTime<Utc>) -> Result<Vec<(Target, Duration)>, StoreError> {
+        const QUERY: &str = "SELECT provider, model, avg(first_token_ms) FROM
+            (SELECT provider, model, first_token_ms FROM calls WHERE id >= ?1 AND status = 'ok' AND attempts = 1
+                AND first_token_ms IS NOT NULL ORDER BY id DESC LIMIT 1000)
+            GROUP BY provider, model";
+        self.read(|connection| {
+            let mut query = connection.prepare(QUERY)?;
+            let mean = |row: &Row<'_>| {
+                Ok((target_of(row, 0)?, Duration::from_secs_f64(row.get::<_, f64>(2)?.max(0.0) / 1000.0)))
+            };
+            query.query_map([first_id(since)], mean)?.collect()
+        })
     }
 }
 

@@ -176,17 +176,11 @@ pub async fn run(
             writes.push(write(books, item, mark, run.context.cancel.clone()));
         }
     }
-    if matches!(run.error, Some(BatchError::Store(_) | BatchError::Journal(_))) {
-        // A store that could not be written was waited for long enough.
-        pipeline.hurry();
-    }
+    run.hurry(pipeline);
     if let Some(advancing) = advancing {
         run.hear(advancing.await);
     }
-    run.hear(books.finish(pipeline, run.state()).await);
-    let failed_in_all = books.kept.failed + run.failed_before + run.tally.failed;
-    let (error, summary) = (run.error.take(), run.tally.summary(began.elapsed()));
-    Ended { unwritten: run.unwritten, failed_in_all, may_pass: run.may_pass, error, summary }
+    run.finish(pipeline, began).await
 }
 
 /// The end of something that may not be under way.
@@ -421,6 +415,21 @@ impl<'a> Run<'a> {
             self.stop.cancel();
         }
         self.error.get_or_insert(error);
+    }
+
+    /// A store that could not be written was waited for long enough.
+    fn hurry(&self, pipeline: &Pipeline) {
+        if matches!(self.error, Some(BatchError::Store(_) | BatchError::Journal(_))) {
+            pipeline.hurry();
+        }
+    }
+
+    /// Closes the books.
+    async fn finish(mut self, pipeline: &Pipeline, began: Instant) -> Ended {
+        self.hear(self.books.finish(pipeline, self.state()).await);
+        let failed_in_all = self.books.kept.failed + self.failed_before + self.tally.failed;
+        let (error, summary) = (self.error.take(), self.tally.summary(began.elapsed()));
+        Ended { unwritten: self.unwritten, failed_in_all, may_pass: self.may_pass, error, summary }
     }
 
     fn state(&self) -> RunState {

@@ -25,7 +25,11 @@ fn items_fail_for_themselves_and_say_why() {
     ];
     let prompts = rows.map(|(prompt, ..)| format!("well\n{prompt}\n")).concat();
     wired.env.write("in.txt", prompts);
-    let output = wired.llmops(["batch", "in.txt", "-o", "out.jsonl", "--retries", "1"]).run();
+    let output = wired
+        .llmops(["batch", "in.txt", "-o", "out.jsonl", "--retries", "1"])
+        .env("LLMOPS_BREAKER__FAILURES", "99")
+        .env("LLMOPS_BREAKER__LEAST_CALLS", "99")
+        .run();
     let output = output.expect_status(3);
     let lines = by_index(&wired.env.read("out.jsonl"));
     assert_eq!(lines.len(), rows.len() * 2, "{output}");

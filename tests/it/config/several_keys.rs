@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{answer, assert_refused};
-use crate::path::{KEY, Wired};
-use crate::support::{Reply, TestEnv, assert_run};
+use crate::path::{KEY, SOON, Wired};
+use crate::support::{Gate, Reply, TestEnv, assert_run};
 
 /// Another key, which nothing may ever show either.
 const OTHER: &str = "sk-other-4Kd81MmWv2XbTn5RyQz6Hc9PjEu0Go7S";
@@ -12,13 +12,18 @@ const OTHER: &str = "sk-other-4Kd81MmWv2XbTn5RyQz6Hc9PjEu0Go7S";
 const LIST: &str = "providers: {openai: {api_key_env: [FIRST_KEY, OPENAI_API_KEY, THIRD_KEY]}}";
 
 #[test]
-fn the_first_that_is_set_is_the_first_key() {
-    let wired = Wired::always(Reply::answer("ok")).config(LIST);
-    let _ = wired.llmops(["chat", "hi"]).env("THIRD_KEY", OTHER).run().expect_status(0);
-    let _ = wired.llmops(["chat", "hi"]).env("FIRST_KEY", OTHER).run().expect_status(0);
+fn the_keys_that_are_set_share_the_calls() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let wired = Wired::to(move |_| Reply::answer("ok").gate(&held)).config(LIST);
+    wired.env.write("in.txt", "hi\n".repeat(8));
+    let running = wired.llmops(["batch", "in.txt", "-j", "8"]).env("THIRD_KEY", OTHER).spawn();
+    assert!(wired.upstream.wait_for_requests(8, SOON));
+    gate.release();
+    let _ = running.wait().expect_status(0);
     let sent = wired.upstream.received();
-    let keys: Vec<_> = sent.iter().map(|request| request.header("authorization").unwrap()).collect();
-    assert_eq!(keys, [format!("Bearer {KEY}"), format!("Bearer {OTHER}")]);
+    let with = |key: &str| sent.iter().filter(|request| request.header("authorization") == Some(key)).count();
+    assert_eq!([with(&format!("Bearer {KEY}")), with(&format!("Bearer {OTHER}"))], [4, 4]);
 }
 
 #[test]
@@ -27,7 +32,7 @@ fn no_key_of_several_is_shown_whichever_is_used() {
     let wired = Wired::always(Reply::raw(401, "application/json", told.to_string())).config(LIST);
     let run = |args: &[&str]| wired.llmops(args).env("THIRD_KEY", OTHER).run();
     let chat = run(&["chat", "-vv", "hi"]).expect_status(1);
-    assert!(chat.stderr.contains("neither *** nor *** (the key is from OPENAI_API_KEY)"), "{chat}");
+    assert!(chat.stderr.contains("neither *** nor *** (the key is from "), "{chat}");
     let show = run(&["config", "show", "--origin"]).expect_status(0);
     assert!(show.stdout.contains("OPENAI_API_KEY"), "{show}");
     let call = run(&["calls", "show", "0", "--format", "json"]).expect_status(0);

@@ -44,11 +44,12 @@ fn offered(run: Run) -> Vec<String> {
 fn values_come_from_configuration_and_store() {
     let env = with_a_call();
     env.write_config(
-        "providers: {mine: {base_url: 'http://127.0.0.1:9/v1'}}\nsim: {models: {日本: {answer: x}}}\n",
+        "providers: {mine: {base_url: 'http://127.0.0.1:9/v1'}}\nsim: {models: {日本: {answer: x}}}\n\
+         routes: {default: {}, review: {}}\n",
     );
     let id =
         env.llmops(["calls", "--format", "jsonl"]).run().jsonl()[0]["call_id"].as_str().unwrap().to_owned();
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 19] = [
         ("llmops mod", &["models"]),
         ("llmops chat --mod", &["--model"]),
         ("llmops chat -m sim/", &["sim/echo", "sim/日本"]),
@@ -57,6 +58,9 @@ fn values_come_from_configuration_and_store() {
         ("llmops batch x.txt -m sim/e", &["sim/echo"]),
         ("llmops models sim/e", &["sim/echo"]),
         ("llmops models --provider mi", &["mistral", "mine"]),
+        ("llmops chat --route re", &["review"]),
+        ("llmops config route --route d", &["default"]),
+        ("llmops chat --fallback sim/e", &["sim/echo"]),
         ("llmops chat --tag te", &["team=payments"]),
         ("llmops chat --tag note", &["note=for 日本"]),
         ("llmops config show sim.models", &["sim.models.日本.answer"]),

@@ -131,6 +131,11 @@ fn reset(args: &ResetArgs, session: &Session, ui: &Arc<Ui>) -> Result<u8, CliErr
     } else {
         Vec::new()
     };
+    let is_model = || Ok::<_, CliError>(session.catalog(&session.prices()?).resolve(&args.name).is_ok());
+    if forgotten.is_empty() && (session.provider(&args.name).is_ok() || is_model()?) {
+        ui.note(&format!("{} has given no trouble", args.name));
+        return Ok(exit::DONE);
+    }
     if forgotten.is_empty() {
         let names: Vec<String> = known.iter().map(ToString::to_string).collect();
         let nearest = most_alike(&args.name, names.iter().map(String::as_str));
@@ -138,7 +143,7 @@ fn reset(args: &ResetArgs, session: &Session, ui: &Arc<Ui>) -> Result<u8, CliErr
             [] => "`llmops calls targets` lists them".to_owned(),
             nearest => format!("did you mean {}?", or(nearest)),
         };
-        return Err(CliError::usage(format!("`{}` has given no trouble", args.name), hint));
+        return Err(CliError::usage(format!("no target `{}`", args.name), hint));
     }
     let names: Vec<String> = forgotten.iter().map(ToString::to_string).collect();
     ui.note(&format!("{} will be asked again", names.join(", ")));

@@ -75,7 +75,7 @@ fn rules(ui: &Ui, rows: &[RuleRow]) -> String {
     table::render(ui, &columns, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
-/// Who is asked, in words: `a, then b`, `a (3) or b (1), by lot; then c`.
+/// Who is asked, in words: `a, then b`, `a (3) or b (1), by lot, then c`.
 fn order(report: &RouteReport) -> String {
     let names = |targets: &[TargetRow], weighted: bool| -> Vec<String> {
         let name = |target: &TargetRow| {
@@ -86,7 +86,7 @@ fn order(report: &RouteReport) -> String {
     };
     let any = |weighted, how: &str| format!("{}, {how}", names(&report.targets, weighted).join(" or "));
     let first = match (report.targets.as_slice(), report.balance) {
-        ([], _) => "no model, since none is usual".to_owned(),
+        ([], _) => "nobody, since no model is set".to_owned(),
         ([only], _) => only.model.clone(),
         (several, Balance::Order) => names(several, false).join(", then "),
         (_, Balance::Weight) => any(true, "by lot"),
