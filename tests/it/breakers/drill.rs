@@ -109,7 +109,7 @@ impl Scene {
                 };
             }
             Some(Illness::Errors) => return Reply::error([500, 502, 503, 529][turn % 4], "server_error"),
-            Some(Illness::Cuts) if turn % 2 == 0 => Reply::drop_connection(),
+            Some(Illness::Cuts) if turn.is_multiple_of(2) => Reply::drop_connection(),
             Some(Illness::Cuts) => Reply::answer("you will never read all of this").cut_after_events(1),
             Some(Illness::Hangs) => Reply::hang(),
         };

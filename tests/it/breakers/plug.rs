@@ -62,7 +62,6 @@ fn pull(jobs: &str) {
     let after = second.visits();
     assert_whole(&env, &output);
     let stood = standstill(before.iter().chain(&after));
-    eprintln!("killed, -j {jobs}: {stood:?}");
     assert!(stood < LONGEST, "-j {jobs}: nothing for {stood:?}\n{output}");
 }
 
@@ -96,7 +95,6 @@ fn silence(jobs: &str) {
     let before = &pair.first.visits()[..answered];
     let after = pair.second.visits();
     let stood = standstill(before.iter().chain(&after));
-    eprintln!("silent, -j {jobs}: {stood:?}");
     assert!(stood < LONGEST, "-j {jobs}: nothing for {stood:?}\n{output}");
 }
 

@@ -51,6 +51,18 @@ fn a_batch_whose_only_target_is_left_alone_waits_and_goes_on_by_itself() {
 }
 
 #[test]
+fn probes_that_fail_cost_no_item() {
+    let sick = Sick::new("{open: 100ms, longest: 200ms}");
+    let batch = sick.batch("in", 30);
+    // Some of them are probes: no more than so many were under way as the breaker opened.
+    assert!(sick.wired.upstream.wait_for_requests(4 + 5 + 2, SOON));
+    sick.mend();
+    let output = batch.wait().expect_status(0);
+    sick.assert_batch("in", 30, &output);
+    assert_eq!(sick.state(), "closed");
+}
+
+#[test]
 fn after_five_minutes_a_batch_stops_and_can_be_gone_on_with() {
     let sick = Sick::new(FOR_GOOD);
     sick.open();
