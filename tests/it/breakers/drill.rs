@@ -10,24 +10,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{AT_ONCE, FIRST, Pair, TARGETS, shown};
+use super::{AT_ONCE, FIRST, OPEN, Pair, TARGETS, assert_probes, first_probe, shown};
 use crate::path::{SOON, nanos, price};
 use crate::support::{Received, Reply, Running, Visit};
 
 /// Requests at once.
 const JOBS: usize = 8;
 
-/// For how long a breaker opens, each time.
-const OPEN: Duration = Duration::from_millis(500);
-
 /// How long an answer may take.
 const PATIENCE: &str = "1500ms";
 
 /// The limit on output, for which money is set aside.
 const OUTPUT: i64 = 50;
-
-/// Failures in a row that open a breaker.
-const FAILURES: usize = 5;
 
 /// How the first server falls ill, in this order; after each it is well for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,15 +128,6 @@ struct Span {
     visits: Vec<Visit>,
 }
 
-/// The place of the first probe: of the requests after the fifth failure the first that comes when the breaker's time
-/// is over.
-fn first_probe(visits: &[Visit]) -> Option<usize> {
-    let mut ends: Vec<Instant> = visits.iter().filter_map(|visit| visit.left).collect();
-    ends.sort_unstable();
-    let opened = *ends.get(FAILURES - 1)?;
-    visits.iter().position(|visit| visit.came >= opened + OPEN.mul_f64(0.9))
-}
-
 /// Drives the first server through its illnesses. Returns what it saw of each.
 fn afflict(pair: &Pair, scene: &Scene) -> Vec<Span> {
     let answers = |wanted: usize| {
@@ -178,21 +163,6 @@ fn afflict(pair: &Pair, scene: &Scene) -> Vec<Span> {
         spans.push(Span { illness, visits });
     }
     spans
-}
-
-/// While a breaker is open, one request after the other finds out whether the server is back, and no other comes.
-#[track_caller]
-fn assert_probes(span: &Span) {
-    let Span { illness, visits } = span;
-    let first = first_probe(visits).unwrap();
-    // Those that were in flight, or on their way, as it opened.
-    assert!(first < JOBS + FAILURES, "{illness:?}: {first} requests before the breaker was open");
-    for pair in visits[first..].windows(2) {
-        let left = pair[0].left.unwrap_or_else(|| panic!("{illness:?}: a probe is still under way"));
-        assert!(pair[1].came > left, "{illness:?}: two probes at once");
-        let rest = pair[1].came - left;
-        assert!(rest >= OPEN.mul_f64(0.9), "{illness:?}: the next probe came after {rest:?}");
-    }
 }
 
 fn start(items: usize, scene: &Arc<Scene>) -> (Pair, Running) {
@@ -274,6 +244,6 @@ fn ten_thousand_calls_survive_a_server_that_falls_ill_in_every_way() {
     assert_eq!((&rows["state"], rows["openings"].as_u64()), (&Value::from("closed"), Some(3)), "{rows}");
     assert!(!rows["closed_at"].is_null() && !rows["last_failure"].is_null(), "{rows}");
     for span in spans.iter().filter(|span| span.illness != Illness::Storm) {
-        assert_probes(span);
+        assert_probes(&span.visits, JOBS);
     }
 }

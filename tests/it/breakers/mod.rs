@@ -4,6 +4,7 @@
 mod drill;
 mod plug;
 mod processes;
+mod storm;
 mod waits;
 
 use std::ffi::OsStr;
@@ -22,6 +23,12 @@ const SECOND: &str = "groq/llama-3.1-8b-instant";
 
 /// Retries that hardly wait.
 const AT_ONCE: &str = "retry: {retries: 3, base: 1ms, max: 2ms}\n";
+
+/// For how long a breaker opens, each time, where probes are looked at.
+const OPEN: Duration = Duration::from_millis(500);
+
+/// Failures in a row that open a breaker.
+const FAILURES: usize = 5;
 
 /// A home with a route of two targets, each with a server of its own.
 struct Pair {
@@ -79,4 +86,28 @@ fn standstill<'a>(visits: impl IntoIterator<Item = &'a Visit>) -> Duration {
     let mut ends: Vec<Instant> = visits.into_iter().filter_map(|visit| visit.left).collect();
     ends.sort_unstable();
     ends.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+}
+
+/// The place of the first probe: of the requests after the fifth failure the first that comes when the breaker's time
+/// is over. All of these requests fail.
+fn first_probe(visits: &[Visit]) -> Option<usize> {
+    let mut ends: Vec<Instant> = visits.iter().filter_map(|visit| visit.left).collect();
+    ends.sort_unstable();
+    let opened = *ends.get(FAILURES - 1)?;
+    visits.iter().position(|visit| visit.came >= opened + OPEN.mul_f64(0.9))
+}
+
+/// While a breaker is open, one request after the other finds out whether the server is back, and no other comes.
+/// `jobs` were in flight at most.
+#[track_caller]
+fn assert_probes(visits: &[Visit], jobs: usize) {
+    let first = first_probe(visits).unwrap();
+    // Those that were in flight, or on their way, as it opened.
+    assert!(first < jobs + FAILURES, "{first} requests before the breaker was open: {visits:?}");
+    for pair in visits[first..].windows(2) {
+        let left = pair[0].left.unwrap_or_else(|| panic!("a probe is still under way: {visits:?}"));
+        assert!(pair[1].came > left, "two probes at once: {visits:?}");
+        let rest = pair[1].came - left;
+        assert!(rest >= OPEN.mul_f64(0.9), "the next probe came after {rest:?}: {visits:?}");
+    }
 }
