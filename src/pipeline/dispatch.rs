@@ -19,7 +19,7 @@ use crate::policy::retry::{Fallback, GiveUp, LONGEST_RETRY_AFTER, Next, advise};
 /// With another target ready, a provider that asks for more time than this is not waited for.
 const SHORT: Duration = Duration::from_secs(5);
 
-/// With another target ready, one that is ill is not tried for longer than this: what comes of it is a standstill.
+/// With another target that is well, one that fails is not tried again after this: the call would stand still.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
 impl Run {
@@ -98,11 +98,11 @@ impl Run {
         failure.retry_after.is_some_and(|asked| asked > SHORT) && self.is_another_ready()
     }
 
-    /// Whether another attempt after this wait would come late, while another target is ready.
+    /// Whether another attempt after this wait would come late, while another target is well.
     fn takes_too_long(&self, wait: Duration) -> bool {
         let here = self.attempts.iter().rev().take_while(|attempt| attempt.target == self.plan.target);
         let began = here.last().map_or(Duration::ZERO, |first| Duration::from_millis(first.offset_ms));
-        self.began.elapsed().saturating_sub(began) + wait > STANDSTILL && self.is_another_ready()
+        self.began.elapsed().saturating_sub(began) + wait > STANDSTILL && self.is_another_well()
     }
 
     /// Gives this target up and leaves it to the others, if the failure is one that they may not have.

@@ -423,8 +423,11 @@ mod tests {
         assert!(!state.claim(1, at(29)));
         assert!(state.claim(1, at(30)));
         assert!(!state.claim(2, at(30)));
-        state.probe = None;
+        assert!(!state.end_probe(2) && state.probe == Some(1), "it is not the other's to end");
+        assert!(state.end_probe(1));
         assert!(state.claim(2, at(30)));
+        state.probe = None;
+        assert!(state.end_probe(2), "taken for dead, but nobody is in its place");
     }
 
     #[test]

@@ -98,12 +98,16 @@ fn first_probe(visits: &[Visit]) -> Option<usize> {
 }
 
 /// While a breaker is open, one request after the other finds out whether the server is back, and no other comes.
-/// `jobs` were in flight at most.
+/// Of each of the processes `jobs` were in flight at most.
 #[track_caller]
-fn assert_probes(visits: &[Visit], jobs: usize) {
+fn assert_probes(visits: &[Visit], processes: usize, jobs: usize) {
     let first = first_probe(visits).unwrap();
-    // Those that were in flight, or on their way, as it opened.
-    assert!(first < jobs + FAILURES, "{first} requests before the breaker was open: {visits:?}");
+    // Those that were in flight, or on their way, as it opened. Answers that one of the processes had before, and tells
+    // of only now, may interrupt a row of failures, once for each.
+    assert!(
+        first < processes * (jobs + FAILURES),
+        "{first} requests before the breaker was open: {visits:?}"
+    );
     for pair in visits[first..].windows(2) {
         let left = pair[0].left.unwrap_or_else(|| panic!("a probe is still under way: {visits:?}"));
         assert!(pair[1].came > left, "two probes at once: {visits:?}");

@@ -63,6 +63,11 @@ fn pull(jobs: &str) {
     assert_whole(&env, &output);
     let stood = standstill(before.iter().chain(&after));
     assert!(stood < LONGEST, "-j {jobs}: nothing for {stood:?}\n{output}");
+
+    // Whoever comes after it knows.
+    let answer = llmops(&env, ["chat", "hi", "--format", "json"]).run().expect_status(0).json();
+    assert_eq!((&answer["provider"], &answer["attempts"]), (&json!("groq"), &json!(1)), "{answer}");
+    assert_eq!(answer["fallback_from"], FIRST, "{answer}");
 }
 
 #[test]

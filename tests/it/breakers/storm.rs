@@ -76,7 +76,7 @@ fn four_batches_leave_a_target_alone_as_one() {
         let _ = running.wait().expect_status(0);
         assert_whole(&pair, name);
     }
-    assert_probes(&visits, PROCESSES.len() * JOBS);
+    assert_probes(&visits, PROCESSES.len(), JOBS);
     let row = shown(pair.llmops(TARGETS), FIRST);
     assert!(row["state"] == "closed" && row["openings"] == 1, "{row}");
     let store = pair.env.db();

@@ -51,9 +51,11 @@ fn a_batch_whose_only_target_is_left_alone_waits_and_goes_on_by_itself() {
 }
 
 #[test]
-fn probes_that_fail_cost_no_item() {
+fn probes_that_fail_cost_no_item_that_may_be_tried_again() {
     let sick = Sick::new("{open: 100ms, longest: 200ms}");
-    let batch = sick.batch("in", 30);
+    sick.wired.env.write("in.txt", "hi\n".repeat(30));
+    let args = ["batch", "in.txt", "-o", "in.jsonl", "-j", "4", "--retries", "10"];
+    let batch = sick.wired.llmops(args).spawn();
     // Some of them are probes: no more than so many were under way as the breaker opened.
     assert!(sick.wired.upstream.wait_for_requests(4 + 5 + 2, SOON));
     sick.mend();
