@@ -40,14 +40,14 @@ fn a_batch_whose_only_target_is_left_alone_waits_and_goes_on_by_itself() {
     let batch = sick.batch("in", 30);
     let _ = batch.wait_for_stderr(&said());
     sick.mend();
-    let sent = sick.wired.requests();
-    assert!((5..=8).contains(&sent), "{sent}");
     let output = batch.wait().expect_status(0);
     sick.assert_batch("in", 30, &output);
     let visits = sick.wired.upstream.visits();
-    let rest = visits[sent].came - visits[4].left.unwrap();
-    assert!(rest >= Duration::from_millis(3_900), "{rest:?}\n{output}");
-    assert_eq!((sent + 30, sick.state()), (sick.wired.requests(), json!("closed")));
+    let back = visits[4].left.unwrap() + Duration::from_millis(3_900);
+    // Four at once: some were under way as it opened.
+    let early = visits.iter().filter(|visit| visit.came < back).count();
+    assert!((5..=8).contains(&early), "{early}\n{output}");
+    assert_eq!(sick.state(), "closed");
 }
 
 #[test]
