@@ -53,7 +53,9 @@ impl Sick {
         for running in [(); 5].map(|()| self.chat(&[])) {
             let _ = running.wait().expect_status(1);
         }
-        assert_eq!(self.state(), "open");
+        let row = self.row();
+        // Its time may be over by now.
+        assert!(row["openings"] == 1 && row["closed_at"].is_null() && row["state"] != "closed", "{row}");
     }
 
     pub(super) fn state(&self) -> serde_json::Value {

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use serde_json::json;
 
 use super::processes::{HEARD, Sick, TARGET};
 use crate::path::{SOON, end_by};
