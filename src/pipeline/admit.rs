@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::health::{Admission, Sent};
+use super::health::{Admission, Flight, Sent};
 use super::run::{Run, cancelled};
 use super::{Notice, Parts};
 use crate::domain::failure::{Failure, FailureKind};
@@ -44,6 +44,8 @@ pub(super) struct Progress {
     pub(super) given_up: Vec<bool>,
     /// The key that is used, where its provider has several.
     pub(super) key: Option<usize>,
+    /// The request that is in flight there, or about to be.
+    pub(super) flight: Option<Flight>,
     /// The place of the target of which the attempt under way is to see whether it is back, if it is.
     pub(super) probe: Option<usize>,
     /// How often each target was tried.
@@ -64,11 +66,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(targets: usize) -> Self {
+    pub(super) fn new(targets: usize, flight: Flight) -> Self {
         Self {
             at: 0,
             given_up: vec![false; targets],
             key: None,
+            flight: Some(flight),
             probe: None,
             tries: vec![0; targets],
             until: None,
@@ -186,6 +189,9 @@ impl Run {
             } else {
                 Notice::FallingBack { target, to, failure }
             });
+        }
+        if self.progress.flight.is_none() || place != self.progress.at || key != self.progress.key {
+            self.progress.flight = Some(self.parts.health.begin(&self.plan.targets[place], key));
         }
         if place == self.progress.at && key == self.progress.key && self.progress.until.is_some() {
             return Ok(());

@@ -71,12 +71,18 @@ fn is_read(origin: Origin) -> bool {
 }
 
 /// The route that a call takes: the one that is named, or the usual one where not even a model is.
-pub(super) fn route_of<'a>(parts: &'a Parts, context: &CallContext, names_model: bool) -> Option<&'a Route> {
+fn route_of<'a>(parts: &'a Parts, context: &CallContext, names_model: bool) -> Option<&'a Route> {
     match &context.route {
         Some(name) => parts.routes.get(name),
         None if names_model => None,
         None => parts.routes.default(),
     }
+}
+
+/// Whether tokens may have to be counted to tell where a call goes.
+pub(super) fn may_count(parts: &Parts, request: &ChatRequest, context: &CallContext) -> bool {
+    let names_model = context.overrides.model.is_some() || request.model().is_some();
+    !names_model && route_of(parts, context, false).is_some_and(|route| route.router.may_count())
 }
 
 /// Who is asked first on a route: the model of the rule that takes the request, else the route's targets in their

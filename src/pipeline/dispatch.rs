@@ -139,7 +139,6 @@ impl Run {
     async fn attempt(&mut self) -> Result<Live, Failure> {
         let now = Instant::now();
         self.under_way = Some((now, now - self.began));
-        self.parts.health.begin(&self.plan.target, self.progress.key);
         let number = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
         let first_delta = self.parts.timeouts.first_delta;
         let until = after(now, first_delta).min(now + self.left_here());
@@ -164,7 +163,7 @@ impl Run {
     /// Ends the attempt under way, if there is one.
     pub(super) fn end_attempt(&mut self, failure: Option<Failure>) {
         if let Some((began, offset)) = self.under_way.take() {
-            self.parts.health.end(&self.plan.target, self.progress.key);
+            self.progress.flight = None;
             self.attempts.push(Attempt {
                 target: self.plan.target.clone(),
                 offset_ms: millis(offset),

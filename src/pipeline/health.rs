@@ -3,7 +3,9 @@
 //! fast targets are and which keys were refused is never shared.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -49,7 +51,7 @@ struct Known {
 /// What this process alone has seen of a target.
 #[derive(Debug, Default)]
 struct Seen {
-    in_flight: u32,
+    in_flight: Arc<AtomicU32>,
     latency: Option<Duration>,
     /// Successes that were not told of yet, …
     successes: Recent,
@@ -59,8 +61,30 @@ struct Seen {
 
 #[derive(Debug, Default)]
 struct Key {
-    in_flight: u32,
+    in_flight: Arc<AtomicU32>,
     rests_until: Option<Instant>,
+}
+
+/// A request that is in flight, or about to be, as long as this is kept: counted at its target, and at its key where
+/// there are several.
+#[derive(Debug)]
+pub(super) struct Flight([Option<Arc<AtomicU32>>; 2]);
+
+impl Flight {
+    fn new(counters: [Option<Arc<AtomicU32>>; 2]) -> Self {
+        for counter in counters.iter().flatten() {
+            counter.fetch_add(1, Relaxed);
+        }
+        Self(counters)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        for counter in self.0.iter().flatten() {
+            counter.fetch_sub(1, Relaxed);
+        }
+    }
 }
 
 /// Whether a target may be asked now.
@@ -176,7 +200,7 @@ impl Health {
         let rank = |place: &usize| {
             let key = known.keys.get(&(provider.clone(), *place));
             let rests = key.and_then(|key| key.rests_until).is_some_and(|until| until > now);
-            (rests, key.map_or(0, |key| key.in_flight), fastrand::u32(..))
+            (rests, key.map_or(0, |key| key.in_flight.load(Relaxed)), fastrand::u32(..))
         };
         ready.min_by_key(rank)
     }
@@ -216,28 +240,15 @@ impl Health {
         self.change(store, (target, origin), give_back).await;
     }
 
-    /// A request is sent.
-    pub(super) fn begin(&self, target: &Target, key: Option<usize>) {
+    /// A request is about to be sent.
+    pub(super) fn begin(&self, target: &Target, key: Option<usize>) -> Flight {
         let mut known = self.known();
-        if let Some(seen) = known.targets.get_mut(target) {
-            seen.in_flight += 1;
-        } else {
-            known.targets.insert(target.clone(), Seen { in_flight: 1, ..Seen::default() });
+        let at_key = known.key(target, key).map(|key| Arc::clone(&key.in_flight));
+        if let Some(seen) = known.targets.get(target) {
+            return Flight::new([Some(Arc::clone(&seen.in_flight)), at_key]);
         }
-        if let Some(key) = known.key(target, key) {
-            key.in_flight += 1;
-        }
-    }
-
-    /// It has come to its end.
-    pub(super) fn end(&self, target: &Target, key: Option<usize>) {
-        let mut known = self.known();
-        if let Some(seen) = known.targets.get_mut(target) {
-            seen.in_flight = seen.in_flight.saturating_sub(1);
-        }
-        if let Some(key) = known.key(target, key) {
-            key.in_flight = key.in_flight.saturating_sub(1);
-        }
+        let seen = known.targets.entry(target.clone()).or_default();
+        Flight::new([Some(Arc::clone(&seen.in_flight)), at_key])
     }
 
     /// An answer has begun. The store hears of it where that mends something, or weighs against failures.
@@ -354,7 +365,7 @@ impl Health {
         let known = self.known();
         let load = |(target, weight)| {
             let seen = known.targets.get(target);
-            let in_flight = seen.map_or(0, |seen| seen.in_flight);
+            let in_flight = seen.map_or(0, |seen| seen.in_flight.load(Relaxed));
             Load { weight, in_flight, latency: seen.and_then(|seen| seen.latency) }
         };
         targets.map(load).collect()

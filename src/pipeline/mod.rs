@@ -323,14 +323,9 @@ impl Pipeline {
         decide::plan(&self.parts, request, context)
     }
 
-    /// Plans a call, off the thread that the other calls run on where tokens may have to be counted for it.
-    async fn plan_aside(&self, request: ChatRequest, context: &CallContext) -> Result<Plan, CallError> {
-        let names_model = context.overrides.model.is_some() || request.model().is_some();
-        let route = decide::route_of(&self.parts, context, names_model);
-        if names_model || route.is_none_or(|route| !route.router.may_count()) {
-            return Ok(self.plan(request, context)?);
-        }
-        let (parts, context) = (Arc::clone(&self.parts), context.clone());
+    /// Plans a call off the thread that the other calls run on, where tokens may have to be counted for it.
+    async fn plan_aside(&self, request: ChatRequest, context: CallContext) -> Result<Plan, CallError> {
+        let parts = Arc::clone(&self.parts);
         let planned = tokio::task::spawn_blocking(move || decide::plan(&parts, request, &context));
         Ok(planned.await.map_err(|_| CallError::Lost)??)
     }
@@ -340,14 +335,21 @@ impl Pipeline {
     /// # Errors
     /// When it cannot be sent, and when all attempts failed before the first delta.
     pub async fn call(&self, request: ChatRequest, context: CallContext) -> Result<Answer, CallError> {
-        let plan = self.plan_aside(request, &context).await?;
+        let plan = if decide::may_count(&self.parts, &request, &context) {
+            // In a box, since few calls need the room for it.
+            Box::pin(self.plan_aside(request, context.clone())).await?
+        } else {
+            self.plan(request, &context)?
+        };
+        // Those that are planned next are to know of it.
+        let flight = self.parts.health.begin(&plan.target, None);
         // A command that prints the key may take its time.
         let provider = tokio::select! {
             provider = self.parts.providers.get(&plan.target.provider, 0) => provider.map_err(RefusedCall::from)?,
             () = context.cancel.cancelled() => return Err(RefusedCall::Cancelled.into()),
         };
         let (opened, opening) = oneshot::channel();
-        let run = Run::new(Arc::clone(&self.parts), provider, plan, context);
+        let run = Run::new(Arc::clone(&self.parts), provider, plan, flight, context);
         // In a box, since a task moves its future about.
         self.tasks.spawn(Box::pin(run.drive(opened)));
         opening.await.map_err(|_| CallError::Lost)?.map_err(CallError::Failed)

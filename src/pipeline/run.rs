@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::admit::Progress;
+use super::health::Flight;
 use super::{Answer, CallContext, Outcome, Parts, Plan};
 use crate::domain::call::{Attempt, CallId};
 use crate::domain::event::{Completion, Delta, Event};
@@ -83,6 +84,7 @@ impl Run {
         parts: Arc<Parts>,
         provider: Arc<dyn Provider>,
         plan: Plan,
+        flight: Flight,
         context: CallContext,
     ) -> Box<Self> {
         let started = parts.clock.now();
@@ -90,7 +92,7 @@ impl Run {
             id: CallId::at(started),
             started,
             began: Instant::now(),
-            progress: Progress::new(plan.targets.len()),
+            progress: Progress::new(plan.targets.len(), flight),
             attempts: Vec::with_capacity(1),
             under_way: None,
             first_token: None,
