@@ -255,10 +255,19 @@ impl Run {
 
     /// Whether one of the other targets may be asked now.
     pub(super) fn is_another_ready(&self) -> bool {
+        self.is_another(|admission| matches!(admission, Admission::Now { .. }))
+    }
+
+    /// The same, of those that give no trouble.
+    pub(super) fn is_another_well(&self) -> bool {
+        self.is_another(|admission| matches!(admission, Admission::Now { probe: false, .. }))
+    }
+
+    fn is_another(&self, suits: fn(Admission) -> bool) -> bool {
         let now = self.parts.clock.now();
         self.others().any(|target| {
             let keys = self.parts.providers.keys(&target.provider);
-            matches!(self.parts.health.admission(self.store(), target, keys, now), Admission::Now { .. })
+            suits(self.parts.health.admission(self.store(), target, keys, now))
         })
     }
 

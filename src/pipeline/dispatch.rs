@@ -19,6 +19,9 @@ use crate::policy::retry::{Fallback, GiveUp, LONGEST_RETRY_AFTER, Next, advise};
 /// With another target ready, a provider that asks for more time than this is not waited for.
 const SHORT: Duration = Duration::from_secs(5);
 
+/// With another target that is well, one that fails is not tried again after this: the call would stand still.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
 impl Run {
     pub(super) async fn dispatch(&mut self) -> Result<Live, Failure> {
         loop {
@@ -66,6 +69,9 @@ impl Run {
                 self.progress.failed = Some(failure);
                 Ok(())
             }
+            Next::RetryIn(wait) if advice.trips_breaker && self.takes_too_long(wait) => {
+                self.fall_back(failure, GiveUp::RetriesUsed, made, advice.fallback)
+            }
             Next::RetryIn(wait) => {
                 self.wait(failure, wait).await;
                 Ok(())
@@ -94,6 +100,13 @@ impl Run {
     /// Whether the provider asks for more time than is worth waiting while another target is ready.
     fn is_not_worth_waiting(&self, failure: &Failure) -> bool {
         failure.retry_after.is_some_and(|asked| asked > SHORT) && self.is_another_ready()
+    }
+
+    /// Whether another attempt after this wait would come late, while another target is well.
+    fn takes_too_long(&self, wait: Duration) -> bool {
+        let here = self.attempts.iter().rev().take_while(|attempt| attempt.target == self.plan.target);
+        let began = here.last().map_or(Duration::ZERO, |first| Duration::from_millis(first.offset_ms));
+        self.began.elapsed().saturating_sub(began) + wait > STANDSTILL && self.is_another_well()
     }
 
     /// Gives this target up and leaves it to the others, if the failure is one that they may not have.

@@ -266,9 +266,8 @@ impl Health {
         });
         let Some(successes) = self.count(sent, latency, troubled, failing, now) else { return };
         let (policy, probe) = (self.policy, sent.probe);
-        let change = move |state: &mut TargetState, _| {
-            if probe {
-                state.probe = None;
+        let change = move |state: &mut TargetState, process| {
+            if probe && state.end_probe(process) {
                 state.breaker.succeed(&policy, now, true);
             }
             state.breaker.catch_up(&successes);
@@ -328,11 +327,9 @@ impl Health {
         };
         let (policy, probe, counts) = (self.policy, sent.probe, advice.trips_breaker);
         let (message, key, retry_after) = (failure.message.clone(), sent.key_name.to_owned(), asked);
-        let change = move |state: &mut TargetState, _| {
+        let change = move |state: &mut TargetState, process| {
             state.breaker.catch_up(&successes);
-            if probe {
-                state.probe = None;
-            }
+            let probe = probe && state.end_probe(process);
             if counts {
                 state.breaker.fail(&policy, Failed { now, message: &message, retry_after, probe });
             } else if probe {

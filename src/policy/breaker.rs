@@ -273,6 +273,16 @@ impl TargetState {
         due
     }
 
+    /// The probe of a process has come to its end. Returns whether that says how the target is: a process that was
+    /// taken for dead may find another in its place, which has to say.
+    pub fn end_probe(&mut self, process: i64) -> bool {
+        let says = self.probe.is_none_or(|of| of == process);
+        if says {
+            self.probe = None;
+        }
+        says
+    }
+
     /// The provider does not want to hear from us for so long.
     pub fn pace(&mut self, key: &str, now: DateTime<Utc>, asked: Duration) {
         self.clocks.retain(|_, clock| *clock > now);
@@ -413,8 +423,11 @@ mod tests {
         assert!(!state.claim(1, at(29)));
         assert!(state.claim(1, at(30)));
         assert!(!state.claim(2, at(30)));
-        state.probe = None;
+        assert!(!state.end_probe(2) && state.probe == Some(1), "it is not the other's to end");
+        assert!(state.end_probe(1));
         assert!(state.claim(2, at(30)));
+        state.probe = None;
+        assert!(state.end_probe(2), "taken for dead, but nobody is in its place");
     }
 
     #[test]

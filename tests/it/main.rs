@@ -9,6 +9,7 @@
 
 mod architecture;
 mod batch;
+mod breakers;
 mod budget_commands;
 mod budgets;
 mod calls;

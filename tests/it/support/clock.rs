@@ -43,6 +43,12 @@ impl ShiftedClock {
     pub fn over(&self, run: Run) -> Run {
         run.env("LD_PRELOAD", self.library).env("TEST_CLOCK", &self.file)
     }
+
+    /// The same, and the time that it measures waits by goes along: what is set later has passed.
+    #[must_use]
+    pub fn over_waits(&self, run: Run) -> Run {
+        self.over(run).env("TEST_CLOCK_ALL", "1")
+    }
 }
 
 /// Compiled once a process.

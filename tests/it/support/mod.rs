@@ -22,4 +22,4 @@ pub use rustix::process::Signal;
 pub(crate) use snapshot::assert_run;
 pub use snapshot::{redact, run_text, squeeze};
 pub use terminal::{Key, Terminal, shown};
-pub use upstream::{Received, Upstream, refused_url};
+pub use upstream::{Received, Upstream, Visit, refused_url};

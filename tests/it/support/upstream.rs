@@ -3,13 +3,13 @@
 //! afterwards what it was sent. One thread a connection, connections are kept
 //! alive, nothing sleeps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -64,6 +64,13 @@ impl Received {
     }
 }
 
+/// When a request came in, and when its answer was over, or its client had gone away.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit {
+    pub came: Instant,
+    pub left: Option<Instant>,
+}
+
 /// The running server. Dropping it hangs up on everybody and panics when it
 /// was called although it must not be, or was not although it should.
 pub struct Upstream {
@@ -83,6 +90,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     received: Vec<Received>,
+    visits: Vec<Visit>,
+    /// How many requests had this body.
+    bodies: HashMap<String, usize>,
     hangups: usize,
     in_flight: usize,
     max_in_flight: usize,
@@ -123,6 +133,17 @@ impl Upstream {
     /// Every request so far, in the order of arrival.
     pub fn received(&self) -> Vec<Received> {
         self.shared.state.lock().unwrap().received.clone()
+    }
+
+    /// When they came and were done with, in the order of arrival.
+    pub fn visits(&self) -> Vec<Visit> {
+        self.shared.state.lock().unwrap().visits.clone()
+    }
+
+    /// Waits until the requests so far have come to something; false after `timeout`.
+    #[must_use]
+    pub fn wait_for_visits(&self, timeout: Duration, done: impl Fn(&[Visit]) -> bool) -> bool {
+        self.shared.wait(timeout, |state| done(&state.visits))
     }
 
     /// How many requests were at most being answered at one time. A client
@@ -189,16 +210,20 @@ impl Shared {
         changed
     }
 
-    /// Counts the request and puts it on record.
-    fn enter(&self, mut request: Received) -> Received {
-        self.change(|state| {
-            let same = |earlier: &&Received| earlier.body == request.body;
-            request.seen = state.received.iter().filter(same).count();
+    /// Counts the request and puts it on record, at the place that is returned.
+    fn enter(&self, mut request: Received) -> (Received, usize) {
+        let body = request.body.to_string();
+        let place = self.change(|state| {
+            let same = state.bodies.entry(body).or_default();
+            request.seen = *same;
+            *same += 1;
             state.received.push(request.clone());
+            state.visits.push(Visit { came: Instant::now(), left: None });
             state.in_flight += 1;
             state.max_in_flight = state.max_in_flight.max(state.in_flight);
+            state.visits.len() - 1
         });
-        request
+        (request, place)
     }
 
     /// A client that goes away because the server ends has not hung up.
@@ -237,8 +262,8 @@ fn converse(stream: &Arc<TcpStream>, shared: &Arc<Shared>, handler: &Handler) {
     let _ = stream.set_nodelay(true);
     let mut reader = BufReader::new(&**stream);
     while let Some(request) = read_request(&mut reader) {
-        let request = shared.enter(request);
-        let mut exchange = Exchange { stream, shared, entered: true };
+        let (request, place) = shared.enter(request);
+        let mut exchange = Exchange { stream, shared, entered: Some(place) };
         let last = request.header("connection") == Some("close");
         let next = exchange.answer(handler(&request), &request);
         drop(exchange);
@@ -265,7 +290,8 @@ enum Next {
 struct Exchange<'a> {
     stream: &'a TcpStream,
     shared: &'a Arc<Shared>,
-    entered: bool,
+    /// Its place on record, until it is over.
+    entered: Option<usize>,
 }
 
 impl Exchange<'_> {
@@ -328,8 +354,11 @@ impl Exchange<'_> {
     }
 
     fn leave(&mut self) {
-        if std::mem::take(&mut self.entered) {
-            self.shared.change(|state| state.in_flight -= 1);
+        if let Some(place) = self.entered.take() {
+            self.shared.change(|state| {
+                state.in_flight -= 1;
+                state.visits[place].left = Some(Instant::now());
+            });
         }
     }
 }
