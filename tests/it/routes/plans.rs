@@ -1,0 +1,114 @@
+//! Who is asked, in which order: options, routes, and the usual route.
+
+use serde_json::{Value, json};
+
+use super::{FIRST, OTHER, Pair, SAME};
+use crate::path::refusal;
+use crate::support::{Received, Reply, TestEnv, Upstream};
+
+const ROUTES: &str = "\
+routes:
+  default: {targets: [openai/gpt-5.4-mini], fallback: deepseek/deepseek-flash}
+  own: {targets: [openai/gpt-5.4-nano], fallback: [openai/gpt-5.4-mini, deepseek/deepseek-flash]}";
+
+/// The models that were asked, in order; each fails at once, but the last provider's.
+#[track_caller]
+fn asked(args: &[&str], status: i32) -> Vec<String> {
+    let quota = |_: &Received| refusal(429, Some("insufficient_quota"));
+    let pair = Pair::first(quota).config(ROUTES);
+    let args = [&["chat", "-n", "hi"], args].concat();
+    let output = pair.llmops(args).run().expect_status(status);
+    let call = pair.call();
+    let attempts = call["attempt_list"].as_array().unwrap();
+    let models = attempts.iter().map(|attempt| attempt["model"].as_str().unwrap().to_owned());
+    let models = models.collect();
+    if status != 0 {
+        // A server that nobody calls is a mistake unless it is told so.
+        let _ = pair.llmops(["chat", "-n", "-m", OTHER, "hi"]).run();
+    }
+    drop(output);
+    models
+}
+
+#[test]
+fn options_and_routes_say_who_is_asked() {
+    let (nano, mini, flash) = ("gpt-5.4-nano", "gpt-5.4-mini", "deepseek-flash");
+    assert_eq!(asked(&[], 0), [mini, flash], "the usual route");
+    assert_eq!(asked(&["-m", FIRST], 1), [nano], "a model has no route");
+    assert_eq!(asked(&["-m", FIRST, "--fallback", OTHER], 0), [nano, flash]);
+    assert_eq!(asked(&["--route", "own"], 0), [nano, mini, flash]);
+    assert_eq!(asked(&["--route", "own", "--fallback", OTHER], 0), [nano, flash], "instead of the route's");
+    assert_eq!(asked(&["--route", "default", "-m", FIRST], 0), [nano, flash], "then the route's fallback");
+    assert_eq!(asked(&["-m", FIRST, "--fallback", FIRST, "--fallback", SAME], 1), [nano, mini], "each once");
+}
+
+#[test]
+fn the_record_names_the_route_that_was_taken() {
+    let pair = Pair::of(Upstream::start(|_| Reply::answer("one")), Upstream::unused()).config(ROUTES);
+    for (args, route) in [
+        (&[][..], json!("default")),
+        (&["--route", "own"], json!("own")),
+        (&["-m", FIRST], Value::Null),
+        (&["-m", FIRST, "--route", "own"], json!("own")),
+    ] {
+        let _ = pair.llmops([&["chat", "-n", "hi"], args].concat()).run().expect_status(0);
+        assert_eq!(pair.call()["route"], route, "{args:?}");
+    }
+    let rows = pair.llmops(["cost", "--by", "route", "--format", "json"]).run().expect_status(0).json();
+    let rows = rows["rows"].as_array().unwrap().iter();
+    let sums: Vec<(Value, Value)> = rows.map(|row| (row["route"].clone(), row["calls"].clone())).collect();
+    for sum in [(json!("own"), json!(2)), (json!("default"), json!(1)), (Value::Null, json!(1))] {
+        assert!(sums.contains(&sum), "{sums:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_takes_the_route_and_asks_nobody() {
+    let pair = Pair::of(Upstream::unused(), Upstream::unused()).config(ROUTES);
+    let dry = |args: &[&str]| {
+        let args = [&["chat", "-n", "hi", "--dry-run", "--format", "json"], args].concat();
+        pair.llmops(args).run().expect_status(0).json()
+    };
+    assert_eq!(dry(&[])["model"], "gpt-5.4-mini");
+    assert_eq!(dry(&["--route", "own"])["model"], "gpt-5.4-nano");
+    assert_eq!(dry(&["--route", "own", "-m", OTHER])["model"], "deepseek-flash");
+}
+
+#[test]
+fn items_of_a_batch_may_name_models_of_their_own() {
+    let pair = Pair::first(|_| Reply::answer("one")).config(ROUTES);
+    let lines = [
+        json!({"prompt": "a"}),
+        json!({"prompt": "b", "model": OTHER}),
+        json!({"prompt": "c", "model": SAME}),
+        json!({"prompt": "d"}),
+    ];
+    pair.env.write("in.jsonl", lines.map(|line| line.to_string() + "\n").concat());
+    let args = ["batch", "in.jsonl", "--ordered", "--route", "own"];
+    let output = pair.llmops(args).run().expect_status(0);
+    let models: Vec<Value> = output.jsonl().iter().map(|line| line["model"].clone()).collect();
+    let told = models.iter().map(|model| model.as_str().unwrap().rsplit('/').next().unwrap());
+    let told: Vec<&str> = told.collect();
+    assert_eq!(told, ["gpt-5.4-nano", "deepseek-flash", "gpt-5.4-mini", "gpt-5.4-nano"]);
+    let calls = pair.llmops(["calls", "--format", "json"]).run().expect_status(0).json();
+    assert!(calls.as_array().unwrap().iter().all(|call| call["route"] == "own"), "{calls}");
+}
+
+#[test]
+fn an_item_falls_back_as_a_call_does() {
+    let pair = Pair::always(refusal(500, None)).config(ROUTES);
+    pair.env.write("in.txt", "a\nb\nc\n");
+    let output = pair.llmops(["batch", "in.txt", "-j", "1"]).run().expect_status(0);
+    let lines = output.jsonl();
+    assert!(lines.iter().all(|line| line["text"] == "two" && line["error"].is_null()), "{output}");
+    assert!(lines.iter().all(|line| line["attempts"] == 5), "{output}");
+}
+
+#[test]
+fn a_budget_for_a_route_that_is_not_there_is_refused() {
+    let env = TestEnv::new();
+    let output = env.llmops(["cost", "budget", "set", "5", "--route", "support"]).run().expect_status(2);
+    assert!(output.stderr.starts_with("error: no route `support`\nhint: add it to `routes`"), "{output}");
+    env.write_config("routes: {support: {targets: [sim/echo]}}\n");
+    let _ = env.llmops(["cost", "budget", "set", "5", "--route", "support"]).run().expect_status(0);
+}
