@@ -93,6 +93,36 @@ fn first_of(
     Ok(order(*balance, &loads, fastrand::f64).into_iter().map(|place| named[place].clone()).collect())
 }
 
+/// Whom calls may come to that name this model, or none: lists of those who stand in for each other, of which a route
+/// has one for each of its rules and one for its targets.
+pub(super) fn chains(
+    parts: &Parts,
+    named: Option<&str>,
+    context: &CallContext,
+) -> Result<Vec<Vec<Target>>, RefusedCall> {
+    let route = route_of(parts, context, named.is_some());
+    let first = match (named, route) {
+        (None, Some(route)) => {
+            let RouteSettings { targets, rules, .. } = &route.settings;
+            let of_rules = rules.iter().map(|rule| Ok(vec![target(parts, Some(&rule.model))?]));
+            let mut first = of_rules.collect::<Result<Vec<_>, RefusedCall>>()?;
+            let of_targets: Result<Vec<Target>, RefusedCall> =
+                targets.iter().map(|named| target(parts, Some(&named.model))).collect();
+            match (targets.is_empty(), target(parts, None)) {
+                (false, _) => first.push(of_targets?),
+                (true, Ok(usual)) => first.push(vec![usual]),
+                // The rules may take them all.
+                (true, Err(_)) if !first.is_empty() => {}
+                (true, Err(error)) => return Err(error),
+            }
+            first
+        }
+        (named, _) => vec![vec![target(parts, named)?]],
+    };
+    let after = after(parts, route, context)?;
+    Ok(first.into_iter().map(|first| [first, after.clone()].concat()).collect())
+}
+
 /// Who is asked after them: what an option says, else the route.
 fn after(parts: &Parts, route: Option<&Route>, context: &CallContext) -> Result<Vec<Target>, RefusedCall> {
     let of_route = route.map_or(&[][..], |route| &route.settings.fallback);

@@ -26,6 +26,7 @@ mod record;
 mod repair;
 mod run;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ use crate::domain::batch::ItemRef;
 use crate::domain::call::{CallSummary, Origin, Status};
 use crate::domain::event::{Completion, Delta};
 use crate::domain::failure::Failure;
-use crate::domain::name::{RouteName, Target};
+use crate::domain::name::{ProviderName, RouteName, Target};
 use crate::domain::overrides::Overrides;
 use crate::domain::request::{ChatRequest, RequestError};
 use crate::domain::settings::Timeouts;
@@ -366,14 +367,37 @@ impl Pipeline {
         }
     }
 
-    /// Checks that a model can be called: the one named, else the default. Returns where it is.
+    /// Checks that a call can be made that names this model, or none: that there is somebody to ask. Returns the
+    /// providers that it may come to.
     ///
     /// # Errors
-    /// Whatever keeps it from being called.
-    pub async fn check_model(&self, named: Option<&str>) -> Result<Target, RefusedCall> {
-        let target = decide::target(&self.parts, named)?;
-        self.parts.providers.get(&target.provider, 0).await?;
-        Ok(target)
+    /// Whatever keeps it from being made.
+    pub async fn check(
+        &self,
+        named: Option<&str>,
+        context: &CallContext,
+    ) -> Result<BTreeSet<ProviderName>, RefusedCall> {
+        let providers = &self.parts.providers;
+        let (mut usable, mut refused) = (BTreeSet::new(), None);
+        for chain in decide::chains(&self.parts, named, context)? {
+            let mut has_one = false;
+            for Target { provider, .. } in chain {
+                // A command that prints a key is run for those that are asked first only.
+                let made =
+                    if has_one { providers.check(&provider) } else { providers.get(&provider, 0).await.map(drop) };
+                match made {
+                    Ok(()) => {
+                        has_one = true;
+                        usable.insert(provider);
+                    }
+                    Err(error) => refused = refused.or(Some(error)),
+                }
+            }
+        }
+        match refused {
+            Some(error) if usable.is_empty() => Err(error.into()),
+            _ => Ok(usable),
+        }
     }
 
     /// Has no record wait long for a busy store from now on.

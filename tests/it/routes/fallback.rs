@@ -10,7 +10,7 @@ use crate::support::{Reply, Upstream, squeeze};
 fn it_is_told_who_answered_instead_of_whom() {
     let pair = Pair::always(refusal(500, None));
     let chat = pair.chat(&[]).expect_status(0);
-    assert_eq!(chat.stderr, "openai answered 500: no (attempt 4 of 4); asking deepseek/deepseek-flash\n");
+    assert!(chat.stderr.ends_with(" answered 500: no; asking deepseek/deepseek-flash\n"), "{chat}");
     let args = ["stream", "-n", "--format", "jsonl", "hi", "--fallback", OTHER];
     let done = pair.llmops(args).run().expect_status(0).jsonl().pop().unwrap();
     let call = pair.call();
@@ -105,7 +105,7 @@ fn where_all_fail_the_last_error_is_the_calls() {
     let two = Upstream::start(|_| refusal(503, None));
     let pair = Pair::of(Upstream::start(|_| refusal(429, None)), two);
     let output = pair.chat(&["--retries", "1"]).expect_status(1);
-    assert!(output.stderr.contains("error: deepseek answered 503"), "{output}");
+    assert!(output.stderr.contains(" answered 503: no (attempt 2 of 2)\n"), "{output}");
     let call = pair.call();
     assert_eq!((&call["error"]["kind"], &call["attempts"]), (&json!("server"), &json!(4)), "{call}");
     assert_eq!((&call["model"], &call["fallback_from"]), (&json!("deepseek-flash"), &json!(FIRST)), "{call}");
@@ -121,7 +121,8 @@ fn a_fallback_that_nobody_has_is_told_before_anything_is_sent() {
         assert!(output.stderr.contains("no model `gpt-5.4-nanno`"), "{output}");
     }
     pair.env.write("in.txt", "one\ntwo\n");
-    let _ = pair.llmops(["batch", "in.txt", "--fallback", "gpt-5.4-nanno"]).run().expect_status(2);
+    let output = pair.llmops(["batch", "in.txt", "--fallback", "gpt-5.4-nanno"]).run().expect_status(2);
+    assert_eq!(output.stdout, "", "{output}");
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn a_dry_run_takes_the_route_and_asks_nobody() {
     let pair = Pair::of(Upstream::unused(), Upstream::unused()).config(ROUTES);
     let dry = |args: &[&str]| {
         let args = [&["chat", "-n", "hi", "--dry-run", "--format", "json"], args].concat();
-        pair.llmops(args).run().expect_status(0).json()
+        pair.llmops(args).run().expect_status(0).json()[0].clone()
     };
     assert_eq!(dry(&[])["model"], "gpt-5.4-mini");
     assert_eq!(dry(&["--route", "own"])["model"], "gpt-5.4-nano");
@@ -102,6 +102,36 @@ fn an_item_falls_back_as_a_call_does() {
     let lines = output.jsonl();
     assert!(lines.iter().all(|line| line["text"] == "two" && line["error"].is_null()), "{output}");
     assert!(lines.iter().all(|line| line["attempts"] == 5), "{output}");
+}
+
+#[test]
+fn a_batch_needs_nobody_beside_its_route() {
+    let env = TestEnv::new();
+    env.write("in.txt", "a\nb\n");
+    let sim = "sim: {models: {a: {}}}\n";
+    let batch = |routes: &str, args: &[&str]| {
+        env.write_config(&format!("{sim}routes: {{{routes}}}\n"));
+        env.llmops([&["batch", "in.txt"], args].concat()).run()
+    };
+    // There is no usual model, and no key.
+    for routes in [
+        "default: {targets: [sim/a]}",
+        "default: {rules: [{when: {chars: {max: 9}}, model: sim/a}]}",
+        "default: {targets: [gpt-5.4-nano], fallback: sim/a}",
+    ] {
+        assert_eq!(batch(routes, &[]).expect_status(0).stdout.matches("\"error\":null").count(), 2);
+    }
+    let _ = batch("own: {targets: [sim/a]}", &["--route", "own"]).expect_status(0);
+    let _ = batch("", &["-m", "gpt-5.4-nano", "--fallback", "sim/a"]).expect_status(0);
+    for routes in [
+        "default: {targets: [gpt-5.4-nano, deepseek/deepseek-flash]}",
+        "default: {targets: [sim/a], fallback: gpt-5.4-nanno}",
+        "default: {targets: [sim/a], rules: [{when: {user: ada}, model: gpt-5.4-nanno}]}",
+        "default: {deadline: 5s}",
+    ] {
+        let output = batch(routes, &[]).expect_status(2);
+        assert_eq!(output.stdout, "", "{output}");
+    }
 }
 
 #[test]

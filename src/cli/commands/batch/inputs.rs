@@ -23,16 +23,15 @@ pub(super) async fn check_models(
     checked: &Checked,
 ) -> Result<bool, CliError> {
     if let Some(model) = &context.overrides.model {
-        pipeline.check_model(Some(model)).await?;
-        return Ok(true);
+        return Ok(pipeline.check(Some(model), context).await?.len() <= 1);
     }
     let mut providers = BTreeSet::new();
     for (model, place) in &checked.models {
-        let target = pipeline.check_model(model.as_deref()).await.map_err(|error| match model {
+        let usable = pipeline.check(model.as_deref(), context).await.map_err(|error| match model {
             Some(_) => CliError::LineModel { place: place.clone(), error },
             None => error.into(),
         })?;
-        providers.insert(target.provider);
+        providers.extend(usable);
     }
     Ok(providers.len() <= 1)
 }
