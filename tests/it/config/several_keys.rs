@@ -1,10 +1,12 @@
 //! Several keys of one provider: which are used, which are missed, and that none is ever shown.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::{answer, assert_refused};
 use crate::path::{KEY, Wired};
-use crate::support::{Reply, TestEnv, assert_run};
+use crate::support::{Reply, Run, TestEnv, assert_run};
 
 /// Another key, which nothing may ever show either.
 const OTHER: &str = "sk-other-4Kd81MmWv2XbTn5RyQz6Hc9PjEu0Go7S";
@@ -12,13 +14,20 @@ const OTHER: &str = "sk-other-4Kd81MmWv2XbTn5RyQz6Hc9PjEu0Go7S";
 const LIST: &str = "providers: {openai: {api_key_env: [FIRST_KEY, OPENAI_API_KEY, THIRD_KEY]}}";
 
 #[test]
-fn the_first_that_is_set_is_the_first_key() {
+fn those_that_are_set_share_the_calls() {
     let wired = Wired::always(Reply::answer("ok")).config(LIST);
-    let _ = wired.llmops(["chat", "hi"]).env("THIRD_KEY", OTHER).run().expect_status(0);
-    let _ = wired.llmops(["chat", "hi"]).env("FIRST_KEY", OTHER).run().expect_status(0);
-    let sent = wired.upstream.received();
-    let keys: Vec<_> = sent.iter().map(|request| request.header("authorization").unwrap()).collect();
-    assert_eq!(keys, [format!("Bearer {KEY}"), format!("Bearer {OTHER}")]);
+    wired.env.write("in.txt", "hi\n".repeat(40));
+    let keys = |run: Run| {
+        let before = wired.requests();
+        let _ = run.run().expect_status(0);
+        let sent = wired.upstream.received().into_iter().skip(before);
+        sent.map(|request| request.header("authorization").unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let [ours, other] = [KEY, OTHER].map(|key| format!("Bearer {key}"));
+    let batch = || wired.llmops(["batch", "in.txt"]);
+    assert_eq!(keys(batch().env("THIRD_KEY", OTHER)), [ours.clone(), other.clone()].into());
+    assert_eq!(keys(batch()), [ours].into());
+    assert_eq!(keys(batch().env("FIRST_KEY", OTHER).env_remove("OPENAI_API_KEY")), [other].into());
 }
 
 #[test]
