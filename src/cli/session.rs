@@ -147,11 +147,19 @@ impl Session {
         )
     }
 
-    /// Whom calls go to where nothing else is said.
+    /// Whom calls go to where nothing else is said: everybody on the usual route, else the usual model.
     pub(super) fn usual_targets(&self) -> Result<Vec<Target>, CliError> {
         let catalog = self.catalog(&self.prices()?);
-        let model = self.default_model().map(|(model, _)| model);
-        Ok(model.and_then(|model| catalog.resolve(&model).ok()).into_iter().collect())
+        let route = self.config.settings.routes.iter().find(|route| route.name.as_str() == DEFAULT);
+        let of_route = route.into_iter().flat_map(|route| {
+            let rules = route.rules.iter().map(|rule| &rule.model);
+            rules.chain(route.targets.iter().map(|target| &target.model)).chain(&route.fallback)
+        });
+        let mut models: Vec<String> = of_route.cloned().collect();
+        if route.is_none_or(|route| route.targets.is_empty()) {
+            models.extend(self.default_model().map(|(model, _)| model));
+        }
+        Ok(models.iter().filter_map(|model| catalog.resolve(model).ok()).collect())
     }
 
     /// Opens the store for writing, and begins to forget what is older than it keeps.
@@ -357,7 +365,6 @@ pub(super) fn context(
         route,
         fallback: call.fallback.as_slice().into(),
         degrade: None,
-        may_degrade: origin != Origin::Batch,
         item: None,
         streamed: origin == Origin::Stream,
         wait: call.wait,

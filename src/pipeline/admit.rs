@@ -104,19 +104,25 @@ impl Run {
                 let _ = store.look_at_targets().await;
             }
             let now = parts.clock.now();
-            let mut soonest: Option<Shut> = None;
+            let (mut soonest, mut unusable): (Option<Shut>, Option<Failure>) = (None, None);
             for place in self.progress.left() {
-                match self.try_to_enter(&parts, place, now).await? {
-                    None => return Ok(()),
-                    Some(shut) if soonest.as_ref().is_none_or(|soonest| shut.at < soonest.at) => {
+                match self.try_to_enter(&parts, place, now).await {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(shut)) if soonest.as_ref().is_none_or(|soonest| shut.at < soonest.at) => {
                         soonest = Some(shut);
                     }
-                    Some(_) => {}
+                    Ok(Some(_)) => {}
+                    Err(failure) => {
+                        self.leave_out(place, &failure).await;
+                        unusable = Some(failure);
+                    }
                 }
             }
-            match soonest {
-                Some(shut) => self.wait_for_target(shut).await?,
-                None => return Err(self.nobody_left()),
+            match (soonest, unusable) {
+                (Some(shut), _) => self.wait_for_target(shut).await?,
+                // Of those that are no targets it was said.
+                (None, Some(failure)) if self.attempts.is_empty() => return Err(failure),
+                (None, _) => return Err(self.nobody_left()),
             }
         }
     }
@@ -149,23 +155,25 @@ impl Run {
     }
 
     async fn enter(&mut self, place: usize, key: Option<usize>) -> Result<(), Failure> {
-        if let Some(failure) = self.progress.failed.take() {
-            let (target, to) = (self.plan.target.clone(), self.plan.targets[place].clone());
-            (self.context.notify)(if to == target {
-                Notice::Retrying { target, failure, wait: Duration::ZERO }
-            } else {
-                Notice::FallingBack { target, to, failure }
-            });
-        }
-        if place == self.progress.at && key == self.progress.key && self.progress.until.is_some() {
-            return Ok(());
-        }
-        if place != self.progress.at || key != self.progress.key {
+        let elsewhere = place != self.progress.at;
+        let anew = elsewhere || key != self.progress.key;
+        if anew {
             let name = &self.plan.targets[place].provider;
             let made = self.parts.providers.get(name, key.unwrap_or(0)).await;
             self.provider = made.map_err(|error| unusable(&error))?;
         }
-        if place != self.progress.at {
+        if let Some(failure) = self.progress.failed.take() {
+            let (target, to) = (self.plan.target.clone(), self.plan.targets[place].clone());
+            (self.context.notify)(if elsewhere {
+                Notice::FallingBack { target, to, failure }
+            } else {
+                Notice::Retrying { target, failure, wait: Duration::ZERO }
+            });
+        }
+        if !anew && self.progress.until.is_some() {
+            return Ok(());
+        }
+        if elsewhere {
             self.turn_to(place)?;
         }
         (self.progress.at, self.progress.key) = (place, key);
@@ -173,6 +181,16 @@ impl Run {
         let shares = u32::try_from(self.progress.left().len()).unwrap_or(u32::MAX).max(1);
         self.progress.until = Some(Instant::now() + left / shares);
         Ok(())
+    }
+
+    /// Does without a target that turns out to be none, such as one whose key cannot be had.
+    async fn leave_out(&mut self, place: usize, failure: &Failure) {
+        self.progress.given_up[place] = true;
+        let target = self.plan.targets[place].clone();
+        if std::mem::take(&mut self.progress.probe) {
+            self.parts.health.release(self.store(), &target, self.context.origin).await;
+        }
+        (self.context.notify)(Notice::LeftOut { target, reason: failure.message.clone() });
     }
 
     /// Waits until a target may be asked, if the call may.
@@ -210,14 +228,12 @@ impl Run {
             _ => ", and no other target may be asked".to_owned(),
         };
         let said = format!("{}'s {what} until {at}{others}", shut.target);
-        match self.attempts.last().and_then(|attempt| attempt.failure.clone()) {
-            Some(last) => Failure { message: format!("{} ({said})", last.message), ..last },
-            None => {
-                let last = self.parts.health.last_failure(self.store(), &shut.target);
-                let last = last.map(|message| format!("; its last failure: {message}")).unwrap_or_default();
-                Failure::new(FailureKind::Unavailable, said + &last)
-            }
+        if let Some(last) = self.attempts.last().and_then(|attempt| attempt.failure.clone()) {
+            return Failure { message: format!("{} ({said})", last.message), ..last };
         }
+        let last = self.parts.health.last_failure(self.store(), &shut.target).filter(|_| shut.open);
+        let last = last.map(|message| format!("; its last failure: {message}")).unwrap_or_default();
+        Failure::new(FailureKind::Unavailable, said + &last)
     }
 
     fn nobody_left(&self) -> Failure {

@@ -5,12 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{CallContext, Notice, Parts, RefusedCall};
+use crate::domain::call::Origin;
 use crate::domain::name::{RouteName, Target};
 use crate::domain::request::ChatRequest;
 use crate::domain::route::RouteSettings;
 use crate::policy::balance::order;
 use crate::policy::route::{Question, Route};
-use crate::provider::Outgoing;
+use crate::provider::{Outgoing, ProviderError};
 
 /// Who is asked, and what is sent.
 #[derive(Debug)]
@@ -49,7 +50,9 @@ pub(super) fn plan(
     let base = (targets.len() > 1).then(|| Box::new(request.clone()));
     let outgoing = fit(parts, request, &targets[0], context)?;
     let settings = route.map(|route| &route.settings);
-    let of_route = settings.filter(|_| context.may_degrade).and_then(|settings| settings.degrade.clone());
+    // An item of a batch fails, and can be sent again.
+    let may_degrade = context.origin != Origin::Batch;
+    let of_route = settings.filter(|_| may_degrade).and_then(|settings| settings.degrade.clone());
     Ok(Plan {
         target: targets[0].clone(),
         outgoing,
@@ -160,6 +163,18 @@ fn usable(parts: &Parts, all: impl Iterator<Item = Target>, context: &CallContex
 }
 
 impl Plan {
+    /// Does without the first of several targets, which cannot be asked.
+    pub(super) fn leave_out_first(
+        &mut self,
+        parts: &Parts,
+        context: &CallContext,
+        error: &ProviderError,
+    ) -> Result<(), RefusedCall> {
+        let target = self.targets.remove(0);
+        (context.notify)(Notice::LeftOut { target, reason: error.to_string() });
+        self.turn_to(parts, 0, context)
+    }
+
     /// Turns to another of its targets.
     pub(super) fn turn_to(
         &mut self,

@@ -122,10 +122,8 @@ pub struct CallContext {
     pub route: Option<RouteName>,
     /// Models to ask where the others fail, instead of the route's.
     pub fallback: Arc<[String]>,
-    /// What to answer where nobody else does, instead of the route's text, …
+    /// What to answer where nobody else does, instead of the route's text.
     pub degrade: Option<String>,
-    /// … and whether that is an answer here at all.
-    pub may_degrade: bool,
     /// The item of a batch that it is for, if that keeps a journal.
     pub item: Option<ItemRef>,
     /// Whether to ask for the answer in pieces.
@@ -342,11 +340,18 @@ impl Pipeline {
     /// # Errors
     /// When it cannot be sent, and when all attempts failed before the first delta.
     pub async fn call(&self, request: ChatRequest, context: CallContext) -> Result<Answer, CallError> {
-        let plan = self.plan_aside(request, &context).await?;
-        // A command that prints the key may take its time.
-        let provider = tokio::select! {
-            provider = self.parts.providers.get(&plan.target.provider, 0) => provider.map_err(RefusedCall::from)?,
-            () = context.cancel.cancelled() => return Err(RefusedCall::Cancelled.into()),
+        let mut plan = self.plan_aside(request, &context).await?;
+        let provider = loop {
+            // A command that prints the key may take its time.
+            let made = tokio::select! {
+                made = self.parts.providers.get(&plan.target.provider, 0) => made,
+                () = context.cancel.cancelled() => return Err(RefusedCall::Cancelled.into()),
+            };
+            match made {
+                Ok(provider) => break provider,
+                Err(error) if plan.targets.len() < 2 => return Err(RefusedCall::from(error).into()),
+                Err(error) => plan.leave_out_first(&self.parts, &context, &error)?,
+            }
         };
         let (opened, opening) = oneshot::channel();
         let run = Run::new(Arc::clone(&self.parts), provider, plan, context);
@@ -383,8 +388,11 @@ impl Pipeline {
             let mut has_one = false;
             for Target { provider, .. } in chain {
                 // A command that prints a key is run for those that are asked first only.
-                let made =
-                    if has_one { providers.check(&provider) } else { providers.get(&provider, 0).await.map(drop) };
+                let made = if has_one {
+                    providers.check(&provider)
+                } else {
+                    providers.get(&provider, 0).await.map(drop)
+                };
                 match made {
                     Ok(()) => {
                         has_one = true;

@@ -25,8 +25,10 @@ fn server(reads: bool, deed: Deed) -> String {
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || {
-                while !reads {
-                    thread::park();
+                if !reads {
+                    loop {
+                        thread::park();
+                    }
                 }
                 let told = matches!(stream.read(&mut [0; 8 << 10]), Ok(1..));
                 if told && deed(&mut stream).is_ok() {

@@ -11,7 +11,8 @@ fn route(targets: &str, balance: &str) -> String {
 
 /// A file of so many prompts.
 fn prompts(count: usize) -> String {
-    (0..count).map(|number| format!("question {number}\n")).collect()
+    let lines: Vec<String> = (0..count).map(|number| format!("question {number}")).collect();
+    lines.join("\n")
 }
 
 #[test]

@@ -98,3 +98,15 @@ fn a_budget_of_the_route_covers_what_goes_by_it() {
     assert_eq!(pair.requests(), [0, 0]);
     let _ = pair.ask(&["--fallback", OTHER]).expect_status(0);
 }
+
+#[test]
+fn a_limit_that_nobody_asked_for_is_sent_in_the_words_of_each() {
+    let pair = Pair::always(refusal(500, None));
+    pair.budget("1", &[]);
+    let output = pair.chat(&[]).expect_status(0);
+    let one = pair.one.received()[0].body.clone();
+    let two = pair.two.received()[0].body.clone();
+    assert_eq!((&one["max_completion_tokens"], &one["max_tokens"]), (&json!(4096), &Value::Null), "{one}");
+    assert_eq!((&two["max_tokens"], &two["max_completion_tokens"]), (&json!(4096), &Value::Null), "{two}");
+    assert_eq!(output.stderr.matches("answers end after 4,096 tokens").count(), 1, "{output}");
+}

@@ -24,7 +24,10 @@ fn route(deadline: &str) -> String {
 /// The call is on record as answered in that way.
 #[track_caller]
 fn assert_degraded(pair: &Pair, output: &Output) {
-    assert!(output.stderr.contains("note: nobody answered, and the answer is the text set for that: "), "{output}");
+    assert!(
+        output.stderr.contains("note: nobody answered, and the answer is the text set for that: "),
+        "{output}"
+    );
     let call = pair.call();
     assert_eq!((&call["status"], &call["degraded"]), (&json!("ok"), &json!(true)), "{call}");
     assert_ne!(call["error"], Value::Null, "{call}");

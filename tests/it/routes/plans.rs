@@ -142,3 +142,22 @@ fn a_budget_for_a_route_that_is_not_there_is_refused() {
     env.write_config("routes: {support: {targets: [sim/echo]}}\n");
     let _ = env.llmops(["cost", "budget", "set", "5", "--route", "support"]).run().expect_status(0);
 }
+
+#[test]
+fn the_targets_of_the_usual_route_are_listed_before_they_give_trouble() {
+    let env = TestEnv::new();
+    let targets = || {
+        let rows = env.llmops(["calls", "targets", "--format", "json"]).run().expect_status(0).json();
+        let name = |row: &Value| row["model"].as_str().unwrap().to_owned();
+        rows.as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    let sim = "model: sim/echo\nsim: {models: {a: {}, b: {}, c: {}}}\n";
+    env.write_config(&format!(
+        "{sim}routes: {{default: {{rules: [{{when: {{user: ada}}, model: sim/c}}], targets: [sim/b], fallback: sim/a}}}}\n"
+    ));
+    assert_eq!(targets(), ["a", "b", "c"]);
+    env.write_config(&format!("{sim}routes: {{default: {{fallback: sim/a}}}}\n"));
+    assert_eq!(targets(), ["a", "echo"]);
+    env.write_config(&format!("{sim}routes: {{own: {{targets: [sim/b], fallback: sim/a}}}}\n"));
+    assert_eq!(targets(), ["echo"]);
+}

@@ -46,8 +46,16 @@ impl Row {
         error_line(&output);
         assert_eq!(pair.requests()[0], attempts, "{what}: {output}");
         let call = pair.call();
-        assert_eq!((&call["error"]["kind"], &call["attempts"]), (&json!(kind), &json!(attempts)), "{what}: {call}");
-        assert_eq!((&call["status"], &call["fallback_from"]), (&json!("error"), &Value::Null), "{what}: {call}");
+        assert_eq!(
+            (&call["error"]["kind"], &call["attempts"]),
+            (&json!(kind), &json!(attempts)),
+            "{what}: {call}"
+        );
+        assert_eq!(
+            (&call["status"], &call["fallback_from"]),
+            (&json!("error"), &Value::Null),
+            "{what}: {call}"
+        );
         let target = pair.target(FIRST);
         let counted = if counts { attempts } else { 0 };
         assert_eq!(target["failures_in_a_row"].as_u64().unwrap_or(0), counted as u64, "{what}: {target}");
@@ -66,11 +74,19 @@ impl Row {
             let answer = if fallback == OTHER { "other\n" } else { "same\n" };
             assert_eq!((output.status, &*output.stdout), (0, answer), "{what}: {output}");
             assert!(output.stderr.contains(&format!("asking {fallback}")), "{what}: {output}");
-            assert_eq!((&call["fallback_from"], &call["status"]), (&json!(FIRST), &json!("ok")), "{what}: {call}");
+            assert_eq!(
+                (&call["fallback_from"], &call["status"]),
+                (&json!(FIRST), &json!("ok")),
+                "{what}: {call}"
+            );
             assert_eq!(call["attempts"], attempts + 1, "{what}: {call}");
         } else {
             assert_eq!((output.status, &*output.stdout), (1, ""), "{what}: {output}");
-            assert_eq!((&call["fallback_from"], &call["attempts"]), (&Value::Null, &json!(attempts)), "{what}: {call}");
+            assert_eq!(
+                (&call["fallback_from"], &call["attempts"]),
+                (&Value::Null, &json!(attempts)),
+                "{what}: {call}"
+            );
         }
     }
 
@@ -119,9 +135,8 @@ fn what_is_used_up_is_left_to_another_at_once() {
 
 #[test]
 fn a_request_at_fault_is_left_to_nobody() {
-    let rows = [400, 404, 405, 413, 422, 300].map(|status| {
-        Row("at fault", refusal(status, None), 1, Nobody, "bad_request", false)
-    });
+    let rows = [400, 404, 405, 413, 422, 300]
+        .map(|status| Row("at fault", refusal(status, None), 1, Nobody, "bad_request", false));
     play(&["chat"], rows);
     let elsewhere = refusal(307, None).header("location", "/v1/elsewhere");
     let filtered = |status| refusal(status, Some("content_filter"));
@@ -201,14 +216,15 @@ fn a_stream_that_breaks_before_it_begins_is_as_a_failure_of_the_server() {
 
 #[test]
 fn a_stream_that_has_begun_is_left_to_nobody() {
-    let call = json!({"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "{"}});
+    let call =
+        json!({"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "{"}});
     for (what, delta) in [
         ("text", json!({"content": "half"})),
         ("reasoning", json!({"reasoning_content": "hm"})),
         ("reasoning, otherwise", json!({"reasoning": "hm"})),
         ("a tool", json!({"tool_calls": [call]})),
     ] {
-        let pieces = vec![role(), chunk(&delta, None)];
+        let pieces = [role(), chunk(&delta, None)];
         let broken = Reply::sse([&pieces[..], &[role()]].concat()).cut_after_events(2);
         let ended = Reply::sse([&pieces[..], &[error()]].concat());
         for reply in [broken, ended] {
@@ -218,7 +234,11 @@ fn a_stream_that_has_begun_is_left_to_nobody() {
             assert_eq!(pair.requests(), [1, 0], "{what}: {output}");
             assert!(!output.stdout.contains("later"), "{what}: {output}");
             let call = pair.call();
-            assert_eq!((&call["status"], &call["attempts"]), (&json!("partial"), &json!(1)), "{what}: {call}");
+            assert_eq!(
+                (&call["status"], &call["attempts"]),
+                (&json!("partial"), &json!(1)),
+                "{what}: {call}"
+            );
             assert_eq!(call["fallback_from"], Value::Null, "{what}: {call}");
         }
     }
@@ -240,7 +260,10 @@ fn nobody_there_and_nobody_who_shakes_hands() {
             let output = run(&[]).expect_status(1);
             let call = pair.call();
             assert_eq!(call["attempts"], 4, "{what}: {output}");
-            assert!(["connect", "timeout"].contains(&call["error"]["kind"].as_str().unwrap()), "{what}: {call}");
+            assert!(
+                ["connect", "timeout"].contains(&call["error"]["kind"].as_str().unwrap()),
+                "{what}: {call}"
+            );
             assert_eq!(pair.target(FIRST)["failures_in_a_row"], 4, "{what}");
             assert_eq!(run(&["--fallback", OTHER]).expect_status(0).stdout, "other\n", "{what}");
         }

@@ -108,9 +108,7 @@ fn an_open_breaker_is_waited_for_where_that_is_wanted() {
         Upstream::start(|request| if request.seen == 0 { refusal(500, None) } else { Reply::answer("one") }),
         Upstream::unused(),
     );
-    pair.env.write_config(
-        "model: gpt-5.4-nano\nretry: {retries: 0}\nbreaker: {failures: 1, open: 4s}\n",
-    );
+    pair.env.write_config("model: gpt-5.4-nano\nretry: {retries: 0}\nbreaker: {failures: 1, open: 4s}\n");
     let _ = pair.llmops(["chat", "-n", "hi"]).run().expect_status(1);
     let output = pair.llmops(["chat", "-n", "hi"]).run().expect_status(1);
     assert!(error_line(&output).contains("breaker is open until"), "{output}");
