@@ -1,5 +1,8 @@
 //! Which of several targets is asked: by lot, the one with the least to do, the fastest.
 
+use std::thread;
+use std::time::Instant;
+
 use super::{OTHER, Pair};
 use crate::path::SOON;
 use crate::support::{Gate, Reply, TestEnv, Upstream};
@@ -49,25 +52,37 @@ fn who_has_much_to_do_gets_no_more() {
     let held = Reply::answer("one").gate(&gate);
     let targets = "[openai/gpt-5.4-nano, deepseek/deepseek-flash]";
     let pair = Pair::always(held).config(&route(targets, "least_busy"));
-    pair.env.write("in.txt", prompts(40));
-    let running = pair.llmops(["batch", "in.txt", "-o", "out.jsonl", "-j", "4"]).spawn();
+    let mut running = pair.llmops(["batch", "-", "-o", "out.jsonl", "-j", "4"]).open_stdin().spawn();
+    // One by one, until one of them waits at the first server.
+    let mut sent = 0;
+    while pair.requests()[0] == 0 {
+        running.write_line(&format!("question {sent}"));
+        sent += 1;
+        let began = Instant::now();
+        while pair.requests().iter().sum::<usize>() < sent {
+            assert!(began.elapsed() < SOON, "nobody gets it");
+            thread::yield_now();
+        }
+    }
     assert!(gate.wait_until_reached(SOON));
-    // Of four at a time two wait at the first server, however many the second one answers.
-    assert!(pair.two.wait_for_requests(36, SOON));
-    assert!(pair.requests()[0] <= 2, "{:?}", pair.requests());
+    (0..40).for_each(|number| running.write_line(&format!("another {number}")));
+    // Few of them come to wait beside it, however many the second server answers.
+    assert!(pair.two.wait_for_requests(sent - 1 + 40 - 3, SOON));
+    assert!(pair.requests()[0] <= 3, "{:?}", pair.requests());
     gate.release();
+    running.close_stdin();
     let _ = running.wait().expect_status(0);
-    assert_eq!(pair.requests().iter().sum::<usize>(), 40);
+    assert_eq!(pair.requests().iter().sum::<usize>(), sent + 40);
 }
 
 #[test]
 fn the_fastest_is_asked_once_both_are_known() {
     let env = TestEnv::new();
     env.write_config(&format!(
-        "sim: {{models: {{slow: {{latency: 80ms}}, quick: {{}}}}}}\n{}\n",
+        "sim: {{models: {{slow: {{latency: 2s}}, quick: {{}}}}}}\n{}\n",
         route("[sim/slow, sim/quick]", "fastest")
     ));
-    env.write("in.txt", prompts(30));
+    env.write("in.txt", prompts(20));
     let output = env.llmops(["batch", "in.txt", "-j", "1"]).run().expect_status(0);
     let slow = output.jsonl().iter().filter(|line| line["model"].as_str().unwrap().contains("slow")).count();
     assert_eq!(slow, 1, "it is asked once, to see how fast it is: {output}");

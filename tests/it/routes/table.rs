@@ -34,7 +34,8 @@ impl Row {
             _ => reply.clone(),
         });
         let two = if two { Upstream::start(|_| Reply::answer("other")) } else { Upstream::unused() };
-        Pair::of(one, two).config("timeouts: {first_delta: 150ms}")
+        let limit = if self.0 == "timeout" { "timeouts: {first_delta: 150ms}" } else { "" };
+        Pair::of(one, two).config(limit)
     }
 
     /// With nobody else to ask.
