@@ -6,7 +6,7 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 0 | [`domain`] | plain data: requests, events, calls, money, budgets, settings |
-//! | 1 | [`policy`] | pure decisions: prices, budgets, retries, model names, routes, tokens, templates, schemas, masks, days |
+//! | 1 | [`policy`] | pure decisions: prices, budgets, model names, routes, breakers, retries, tokens, templates, schemas, masks, days |
 //! | 2 | [`store`] | the SQLite store; all SQL |
 //! | 2 | [`provider`] | who answers: OpenAI-compatible endpoints and the simulator; all HTTP |
 //! | 2 | [`config`] | settings from files and the environment; all YAML; the price table, and lists of prices to import |
@@ -16,8 +16,8 @@
 //! | 6 | [`cli`] | arguments, exit codes, where output goes; everything else that is printed |
 //!
 //! # The path of a call
-//! [`pipeline::Pipeline::call`] is the only way to ask a provider for an answer: decide, hold, dispatch, pump,
-//! observe. Everything is a stream: a whole body is a short one, and [`pipeline::Pipeline::ask`] collects.
+//! [`pipeline::Pipeline::call`] is the only way to ask a provider for an answer: decide, admit, hold, dispatch,
+//! pump, observe. Everything is a stream: a whole body is a short one, and [`pipeline::Pipeline::ask`] collects.
 //! The record of a call is committed before its reader sees the end.
 //!
 //! # Where things go
@@ -35,7 +35,10 @@
 //! `config/default.yaml`, its type in `config::sections`, and what it becomes, as plain data, in `domain::settings`;
 //! `build.rs` turns both YAML files into JSON. Which
 //! model takes a request is `policy::route`'s to say; what a rule may ask is in `domain::route`, and how it is written in
-//! `config::routes`.
+//! `config::routes`. What a failure means for the target, its key and the others is one row of the table in
+//! `policy::retry`; when a target is left alone is `policy::breaker`'s to say, in which order targets are asked
+//! `policy::balance`'s. `pipeline`'s admit step goes by that before every attempt, and `store::targets` keeps it
+//! where all processes see it.
 
 pub mod cli;
 pub mod config;

@@ -364,9 +364,10 @@ fn failure_hint(outcome: &Outcome) -> Option<String> {
             Some(format!("`llmops calls show {}` has the answer", outcome.summary.id))
         }
         ErrorKind::Budget | ErrorKind::Unpriced => outcome.obstacle.as_deref().map(budget_hint),
-        ErrorKind::Unavailable => Some(
-            "wait for it with --wait, name another with --fallback, or try it now after `llmops calls targets reset`".into(),
-        ),
+        ErrorKind::Unavailable => Some(format!(
+            "wait for it with --wait, name another with --fallback, or try it now after `llmops calls targets reset {}`",
+            outcome.summary.target
+        )),
         ErrorKind::Auth => Some("check the key, and that it may use this model".into()),
         ErrorKind::Quota => Some("the account's quota or credit is used up: waiting does not help".into()),
         ErrorKind::RateLimit => Some("send less at once (-j), or allow more --retries".into()),

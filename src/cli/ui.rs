@@ -156,7 +156,7 @@ impl Ui {
             }
             Notice::Degraded { failure } => {
                 self.note(&plain(&format!(
-                    "note: the fixed text is answered, since nobody else did: {}",
+                    "note: nobody answered, and the answer is the text set for that: {}",
                     failure.message
                 )));
             }

@@ -122,7 +122,7 @@ impl Run {
                 let _ = store.look_at_targets().await;
             }
             let now = parts.clock.now();
-            let mut soonest: Option<Shut> = None;
+            let (mut soonest, mut unusable): (Option<Shut>, Option<Failure>) = (None, None);
             for place in places(self.progress.at, self.plan.count()) {
                 if self.progress.given_up.contains(&place) {
                     continue;
@@ -133,11 +133,17 @@ impl Run {
                         soonest = Some(shut);
                     }
                     Ok(Some(_)) => {}
-                    Err(failure) => self.do_without(place, failure).await?,
+                    Err(failure) => {
+                        self.leave_out(place, &failure).await;
+                        unusable = Some(failure);
+                    }
                 }
             }
-            if let Some(shut) = soonest {
-                self.wait_for_target(shut).await?;
+            match (soonest, unusable) {
+                (Some(shut), _) => self.wait_for_target(shut).await?,
+                // Of those that are no targets it was said.
+                (None, Some(failure)) if self.attempts.is_empty() => return Err(failure),
+                (None, _) => return Err(self.nobody_left()),
             }
         }
     }
@@ -172,34 +178,29 @@ impl Run {
         Ok(Some(Shut { target: self.plan.target_at(place).clone(), at, open }))
     }
 
-    /// Goes on without a target that cannot be asked at all, if there are others.
-    async fn do_without(&mut self, place: usize, failure: Failure) -> Result<(), Failure> {
-        self.let_go_of_probe().await;
-        self.progress.given_up.push(place);
-        if self.progress.given_up.len() < self.plan.count() { Ok(()) } else { Err(failure) }
-    }
-
     async fn enter(&mut self, place: usize, key: Option<usize>) -> Result<(), Failure> {
-        if let Some(failure) = self.progress.failed.take() {
-            let (target, to) = (self.plan.target.clone(), self.plan.target_at(place).clone());
-            (self.context.notify)(if to == target {
-                Notice::Retrying { target, failure, wait: Duration::ZERO }
-            } else {
-                Notice::FallingBack { target, to, failure }
-            });
-        }
-        if self.progress.flight.is_none() || place != self.progress.at || key != self.progress.key {
+        let elsewhere = place != self.progress.at;
+        let anew = elsewhere || key != self.progress.key;
+        if anew || self.progress.flight.is_none() {
             self.progress.flight = Some(self.parts.health.begin(self.plan.target_at(place), key));
         }
-        if place == self.progress.at && key == self.progress.key && self.progress.until.is_some() {
-            return Ok(());
-        }
-        if place != self.progress.at || key != self.progress.key {
+        if anew {
             let name = &self.plan.target_at(place).provider;
             let made = self.parts.providers.get(name, key.unwrap_or(0)).await;
             self.provider = made.map_err(|error| unusable(&error))?;
         }
-        if place != self.progress.at {
+        if let Some(failure) = self.progress.failed.take() {
+            let (target, to) = (self.plan.target.clone(), self.plan.target_at(place).clone());
+            (self.context.notify)(if elsewhere {
+                Notice::FallingBack { target, to, failure }
+            } else {
+                Notice::Retrying { target, failure, wait: Duration::ZERO }
+            });
+        }
+        if !anew && self.progress.until.is_some() {
+            return Ok(());
+        }
+        if elsewhere {
             self.turn_to(place)?;
         }
         (self.progress.at, self.progress.key) = (place, key);
@@ -207,6 +208,14 @@ impl Run {
         let shares = u32::try_from(1 + self.others().count()).unwrap_or(u32::MAX);
         self.progress.until = Some(Instant::now() + left / shares);
         Ok(())
+    }
+
+    /// Does without a target that turns out to be none, such as one whose key cannot be had.
+    async fn leave_out(&mut self, place: usize, failure: &Failure) {
+        self.let_go_of_probe().await;
+        self.progress.given_up.push(place);
+        let target = self.plan.target_at(place).clone();
+        (self.context.notify)(Notice::LeftOut { target, reason: failure.message.clone() });
     }
 
     /// Waits until a target may be asked, if the call may.
@@ -244,13 +253,17 @@ impl Run {
             _ => ", and no other target may be asked".to_owned(),
         };
         let said = format!("{}'s {what} until {at}{others}", shut.target);
-        let last = self.attempts.last().and_then(|attempt| attempt.failure.clone());
-        if let Some(last) = last {
+        if let Some(last) = self.attempts.last().and_then(|attempt| attempt.failure.clone()) {
             return Failure { message: format!("{} ({said})", last.message), ..last };
         }
-        let last = self.parts.health.last_failure(self.store(), &shut.target);
+        let last = self.parts.health.last_failure(self.store(), &shut.target).filter(|_| shut.open);
         let last = last.map(|message| format!("; its last failure: {message}")).unwrap_or_default();
         Failure::new(FailureKind::Unavailable, said + &last)
+    }
+
+    fn nobody_left(&self) -> Failure {
+        let last = self.attempts.last().and_then(|attempt| attempt.failure.clone());
+        last.unwrap_or_else(|| Failure::new(FailureKind::Unavailable, "there is nobody left to ask"))
     }
 
     /// Whether one of the other targets may be asked now.

@@ -11,7 +11,7 @@ use crate::domain::request::ChatRequest;
 use crate::domain::route::RouteSettings;
 use crate::policy::balance::order;
 use crate::policy::route::{Question, Route};
-use crate::provider::Outgoing;
+use crate::provider::{Outgoing, ProviderError};
 
 /// Who is asked, and what is sent.
 #[derive(Debug)]
@@ -108,24 +108,34 @@ fn first_of(
     Ok(order(*balance, &loads, fastrand::f64).into_iter().map(|place| named[place].clone()).collect())
 }
 
-/// Everybody whom calls may come to that name this model, or none.
-pub(super) fn everyone(
+/// Whom calls may come to that name this model, or none: lists of those who stand in for each other, of which a route
+/// has one for each of its rules and one for its targets.
+pub(super) fn chains(
     parts: &Parts,
     named: Option<&str>,
     context: &CallContext,
-) -> Result<Vec<Target>, RefusedCall> {
+) -> Result<Vec<Vec<Target>>, RefusedCall> {
     let route = route_of(parts, context, named.is_some());
-    let mut all = match (named, route.map(|route| &route.settings)) {
-        (None, Some(RouteSettings { rules, targets, .. })) => {
-            let rules = rules.iter().map(|rule| Some(rule.model.as_str()));
-            let usual = targets.is_empty().then_some(None);
-            let targets = targets.iter().map(|target| Some(target.model.as_str()));
-            targets.chain(usual).chain(rules).map(|named| target(parts, named)).collect::<Result<_, _>>()?
+    let first = match (named, route) {
+        (None, Some(route)) => {
+            let RouteSettings { targets, rules, .. } = &route.settings;
+            let of_rules = rules.iter().map(|rule| Ok(vec![target(parts, Some(&rule.model))?]));
+            let mut first = of_rules.collect::<Result<Vec<_>, RefusedCall>>()?;
+            let of_targets: Result<Vec<Target>, RefusedCall> =
+                targets.iter().map(|named| target(parts, Some(&named.model))).collect();
+            match (targets.is_empty(), target(parts, None)) {
+                (false, _) => first.push(of_targets?),
+                (true, Ok(usual)) => first.push(vec![usual]),
+                // The rules may take them all.
+                (true, Err(_)) if !first.is_empty() => {}
+                (true, Err(error)) => return Err(error),
+            }
+            first
         }
-        (named, _) => vec![target(parts, named)?],
+        (named, _) => vec![vec![target(parts, named)?]],
     };
-    all.extend(after(parts, route, context)?);
-    Ok(all)
+    let after = after(parts, route, context)?;
+    Ok(first.into_iter().map(|first| [first, after.clone()].concat()).collect())
 }
 
 /// Who is asked after them: what an option says, else the route.
@@ -173,6 +183,18 @@ impl Plan {
     /// One of them, by its place.
     pub(super) fn target_at(&self, place: usize) -> &Target {
         self.targets.get(place).unwrap_or(&self.target)
+    }
+
+    /// Does without the first of several targets, which cannot be asked.
+    pub(super) fn leave_out_first(
+        &mut self,
+        parts: &Parts,
+        context: &CallContext,
+        error: &ProviderError,
+    ) -> Result<(), RefusedCall> {
+        let target = self.targets.remove(0);
+        (context.notify)(Notice::LeftOut { target, reason: error.to_string() });
+        self.turn_to(parts, 0, context)
     }
 
     /// Turns to another of its targets.

@@ -197,6 +197,10 @@ fn explain(failure: Failure, why: GiveUp, made: u32, now: DateTime<Utc>) -> Fail
     let message = match why {
         GiveUp::NotRetryable => return failure,
         GiveUp::RetriesUsed if made < 2 => return failure,
+        // It says itself that time is over.
+        GiveUp::OutOfTime { left, .. } if left.is_zero() && failure.kind == FailureKind::Timeout => {
+            return failure;
+        }
         GiveUp::RetriesUsed => format!("{} (attempt {made} of {made})", failure.message),
         GiveUp::OutOfTime { wait, left } if left.is_zero() || failure.retry_after.is_none() => {
             format!("{} (attempt {made}; no time is left for another after {wait:.1?})", failure.message)

@@ -29,6 +29,9 @@ const SHORT_REST: Duration = Duration::from_secs(5);
 /// Successes that nobody has to hear of at once are told of after so long, while there are failures to weigh.
 const TELL: Duration = Duration::from_millis(250);
 
+/// For how long it is known how fast a target is.
+const LATELY: Duration = Duration::from_secs(60);
+
 /// How much of what is known of a target's speed the last answer makes up.
 const LATEST: f64 = 0.2;
 
@@ -52,7 +55,8 @@ struct Known {
 #[derive(Debug, Default)]
 struct Seen {
     in_flight: Arc<AtomicU32>,
-    latency: Option<Duration>,
+    /// How long its answers have taken to begin, and when that was learnt.
+    latency: Option<(Duration, Instant)>,
     /// Successes that were not told of yet, …
     successes: Recent,
     /// … and since when.
@@ -129,7 +133,8 @@ impl Health {
     /// What is known beforehand of how long targets take to begin their answers.
     pub fn expect(&mut self, latencies: impl IntoIterator<Item = (Target, Duration)>) {
         let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let seen = |latency| Seen { latency: Some(latency), ..Seen::default() };
+        let now = Instant::now();
+        let seen = |latency| Seen { latency: Some((latency, now)), ..Seen::default() };
         known.targets.extend(latencies.into_iter().map(|(target, latency)| (target, seen(latency))));
     }
 
@@ -286,9 +291,8 @@ impl Health {
     ) -> Option<Recent> {
         let mut known = self.known();
         let seen = known.targets.get_mut(sent.target)?;
-        seen.latency = Some(
-            seen.latency.map_or(latency, |before| before.mul_f64(1.0 - LATEST) + latency.mul_f64(LATEST)),
-        );
+        let blend = |(before, _): (Duration, _)| before.mul_f64(1.0 - LATEST) + latency.mul_f64(LATEST);
+        seen.latency = Some((seen.latency.map_or(latency, blend), Instant::now()));
         if !sent.probe {
             seen.successes.succeed(&self.policy, now);
         }
@@ -366,7 +370,10 @@ impl Health {
         let load = |(target, weight)| {
             let seen = known.targets.get(target);
             let in_flight = seen.map_or(0, |seen| seen.in_flight.load(Relaxed));
-            Load { weight, in_flight, latency: seen.and_then(|seen| seen.latency) }
+            let latency = seen.and_then(|seen| seen.latency);
+            // What was learnt long ago is learnt anew, by one request at a time.
+            let latency = latency.filter(|(_, learnt)| in_flight > 0 || learnt.elapsed() < LATELY);
+            Load { weight, in_flight, latency: latency.map(|(latency, _)| latency) }
         };
         targets.map(load).collect()
     }

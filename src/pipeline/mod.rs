@@ -335,7 +335,7 @@ impl Pipeline {
     /// # Errors
     /// When it cannot be sent, and when all attempts failed before the first delta.
     pub async fn call(&self, request: ChatRequest, context: CallContext) -> Result<Answer, CallError> {
-        let plan = if decide::may_count(&self.parts, &request, &context) {
+        let mut plan = if decide::may_count(&self.parts, &request, &context) {
             // In a box, since few calls need the room for it.
             Box::pin(self.plan_aside(request, context.clone())).await?
         } else {
@@ -343,10 +343,17 @@ impl Pipeline {
         };
         // Those that are planned next are to know of it.
         let flight = self.parts.health.begin(&plan.target, None);
-        // A command that prints the key may take its time.
-        let provider = tokio::select! {
-            provider = self.parts.providers.get(&plan.target.provider, 0) => provider.map_err(RefusedCall::from)?,
-            () = context.cancel.cancelled() => return Err(RefusedCall::Cancelled.into()),
+        let provider = loop {
+            // A command that prints the key may take its time.
+            let made = tokio::select! {
+                made = self.parts.providers.get(&plan.target.provider, 0) => made,
+                () = context.cancel.cancelled() => return Err(RefusedCall::Cancelled.into()),
+            };
+            match made {
+                Ok(provider) => break provider,
+                Err(error) if plan.count() < 2 => return Err(RefusedCall::from(error).into()),
+                Err(error) => plan.leave_out_first(&self.parts, &context, &error)?,
+            }
         };
         let (opened, opening) = oneshot::channel();
         let run = Run::new(Arc::clone(&self.parts), provider, plan, flight, context);
@@ -367,26 +374,40 @@ impl Pipeline {
         }
     }
 
-    /// Checks that calls can be made which name this model, or none. Returns the providers that may come to be asked.
+    /// Checks that a call can be made that names this model, or none: that there is somebody to ask. Returns the
+    /// providers that it may come to.
     ///
     /// # Errors
-    /// Whatever keeps all of them from being asked, and a model that is not to be found.
+    /// Whatever keeps it from being made.
     pub async fn check(
         &self,
         named: Option<&str>,
         context: &CallContext,
     ) -> Result<BTreeSet<ProviderName>, RefusedCall> {
-        let targets = decide::everyone(&self.parts, named, context)?;
-        let providers: BTreeSet<ProviderName> =
-            targets.iter().map(|target| target.provider.clone()).collect();
-        let mut refused = None;
-        for target in &targets {
-            match self.parts.providers.get(&target.provider, 0).await {
-                Ok(_) => return Ok(providers),
-                Err(error) => refused = refused.or(Some(error)),
+        let providers = &self.parts.providers;
+        let (mut usable, mut refused) = (BTreeSet::new(), None);
+        for chain in decide::chains(&self.parts, named, context)? {
+            let mut has_one = false;
+            for Target { provider, .. } in chain {
+                // A command that prints a key is run for those that are asked first only.
+                let made = if has_one {
+                    providers.check(&provider)
+                } else {
+                    providers.get(&provider, 0).await.map(drop)
+                };
+                match made {
+                    Ok(()) => {
+                        has_one = true;
+                        usable.insert(provider);
+                    }
+                    Err(error) => refused = refused.or(Some(error)),
+                }
             }
         }
-        refused.map_or(Ok(providers), |error| Err(error.into()))
+        match refused {
+            Some(error) if usable.is_empty() => Err(error.into()),
+            _ => Ok(usable),
+        }
     }
 
     /// Has no record wait long for a busy store from now on.

@@ -77,6 +77,8 @@ fn every_example_works() {
             let command = model.replace_all(&example, "-m sim/echo");
             let command = sourced.replace(&command, "$1");
             let command = command.replace("01a206d0", recorded[0]["call_id"].as_str().unwrap());
+            let command = command.replace("reset openai/gpt-5.6-luna", "reset sim/echo");
+            let command = command.replace("reset openai", "reset sim");
             let command = command.replace("man -l -", "cat").replace("pass groq", "echo key");
             // One that follows goes on until it is stopped.
             let command = command.replace("tail -f", "tail");
@@ -94,7 +96,7 @@ fn every_example_works() {
     }
 }
 
-/// The files that examples speak of, and a call on record.
+/// The files that examples speak of, a call on record, and one before it that has failed.
 fn prepared() -> TestEnv {
     let env = TestEnv::new();
     env.write("prompts.txt", "one\ntwo\n");
@@ -106,7 +108,9 @@ fn prepared() -> TestEnv {
     env.write("new.yaml", "retry: {retries: 2}\n");
     env.write("prices.yaml", "models: [{id: gpt-5.4, provider: openai, input: 1.8, output: 12}]\n");
     let _ = env.program("git", ["init", "-q", "."]).run();
-    let _ = env.llmops(["chat", "-m", "sim/echo", "hi"]).run().expect_status(0);
+    let ask = || env.llmops(["chat", "-m", "sim/echo", "--retries", "0", "hi"]);
+    let _ = ask().env("LLMOPS_SIM", "error=1").run().expect_status(1);
+    let _ = ask().run().expect_status(0);
     let _ = env.llmops(["cost", "budget", "set", "50"]).run().expect_status(0);
     env
 }

@@ -80,7 +80,8 @@ impl Reader {
             .shell(&format!("exec 2>&1\n{script}"))
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_DATA_HOME");
-        run.env("OPENAI_API_KEY", "sk-of-the-reader").env("OPENAI_BASE_URL", self.upstream.base_url()).run()
+        let run = run.env("OPENAI_API_KEY", "sk-of-the-reader").env("OPENAI_API_KEY_2", "sk-another");
+        run.env("OPENAI_BASE_URL", self.upstream.base_url()).run()
     }
 
     #[track_caller]

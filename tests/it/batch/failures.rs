@@ -11,7 +11,8 @@ use crate::support::Reply;
 
 #[test]
 fn items_fail_for_themselves_and_say_why() {
-    let wired = Wired::to(as_asked);
+    // A breaker would leave the server alone for a while after so many failures.
+    let wired = Wired::to(as_asked).config("breaker: {failures: 1000, least_calls: 100000}");
     let rows = [
         ("429 slow_down", "rate_limit", 429, true),
         ("500 server_error", "server", 500, true),

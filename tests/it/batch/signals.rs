@@ -75,6 +75,7 @@ fn a_batch_that_nobody_reads_any_more_ends_quietly() {
     wired.env.write("in.txt", "well\n".to_owned() + &"wait\n".repeat(100));
     let mut piped = Piped::spawn(&wired, &["batch", "in.txt", "-j", "4"]);
     assert_eq!(json_lines(&piped.next_line())[0]["text"], "well");
+    // One that has seen its reader leave begins no more.
     assert!(gate.wait_until_reached_by(4, SOON));
     let closed: Closed = piped.close();
     gate.release();

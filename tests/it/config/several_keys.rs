@@ -1,10 +1,12 @@
 //! Several keys of one provider: which are used, which are missed, and that none is ever shown.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::{answer, assert_refused};
 use crate::path::{KEY, SOON, Wired};
-use crate::support::{Gate, Reply, TestEnv, assert_run};
+use crate::support::{Gate, Reply, Run, TestEnv, assert_run};
 
 /// Another key, which nothing may ever show either.
 const OTHER: &str = "sk-other-4Kd81MmWv2XbTn5RyQz6Hc9PjEu0Go7S";
@@ -12,7 +14,7 @@ const OTHER: &str = "sk-other-4Kd81MmWv2XbTn5RyQz6Hc9PjEu0Go7S";
 const LIST: &str = "providers: {openai: {api_key_env: [FIRST_KEY, OPENAI_API_KEY, THIRD_KEY]}}";
 
 #[test]
-fn the_keys_that_are_set_share_the_calls() {
+fn those_in_flight_at_once_are_spread() {
     let gate = Gate::new();
     let held = gate.clone();
     let wired = Wired::to(move |_| Reply::answer("ok").gate(&held)).config(LIST);
@@ -24,6 +26,23 @@ fn the_keys_that_are_set_share_the_calls() {
     let sent = wired.upstream.received();
     let with = |key: &str| sent.iter().filter(|request| request.header("authorization") == Some(key)).count();
     assert_eq!([with(&format!("Bearer {KEY}")), with(&format!("Bearer {OTHER}"))], [4, 4]);
+}
+
+#[test]
+fn those_that_are_set_share_the_calls() {
+    let wired = Wired::always(Reply::answer("ok")).config(LIST);
+    wired.env.write("in.txt", "hi\n".repeat(40));
+    let keys = |run: Run| {
+        let before = wired.requests();
+        let _ = run.run().expect_status(0);
+        let sent = wired.upstream.received().into_iter().skip(before);
+        sent.map(|request| request.header("authorization").unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let [ours, other] = [KEY, OTHER].map(|key| format!("Bearer {key}"));
+    let batch = || wired.llmops(["batch", "in.txt"]);
+    assert_eq!(keys(batch().env("THIRD_KEY", OTHER)), [ours.clone(), other.clone()].into());
+    assert_eq!(keys(batch()), [ours].into());
+    assert_eq!(keys(batch().env("FIRST_KEY", OTHER).env_remove("OPENAI_API_KEY")), [other].into());
 }
 
 #[test]

@@ -139,7 +139,7 @@ pub fn price(input: i64, cached: i64, output: i64) -> i64 {
 
 /// The errors that a run reports; stdout must be empty.
 #[track_caller]
-fn error_line(output: &Output) -> String {
+pub fn error_line(output: &Output) -> String {
     let errors: Vec<&str> = output.stderr.lines().filter(|line| line.starts_with("error:")).collect();
     assert_eq!(errors.len(), 1, "one error line wanted of\n{output}");
     errors[0].to_owned()
@@ -207,12 +207,12 @@ impl Closed {
 }
 
 /// The data of an event stream's event.
-fn data(value: &Value) -> Vec<u8> {
+pub fn data(value: &Value) -> Vec<u8> {
     format!("data: {value}\n\n").into_bytes()
 }
 
 /// An event with this delta.
-fn chunk(delta: &Value, finish_reason: Option<&str>) -> Vec<u8> {
+pub fn chunk(delta: &Value, finish_reason: Option<&str>) -> Vec<u8> {
     let choice = json!({"index": 0, "delta": delta, "finish_reason": finish_reason});
     data(&json!({"id": "chatcmpl-test", "object": "chat.completion.chunk", "choices": [choice]}))
 }
@@ -279,7 +279,7 @@ fn assert_everywhere(wired: &Wired, report: &Value, cost: i64, tokens: [i64; 3])
 }
 
 /// A refusal of this status, with or without a code.
-fn refusal(status: u16, code: Option<&str>) -> Reply {
+pub fn refusal(status: u16, code: Option<&str>) -> Reply {
     match code {
         Some(code) => Reply::error(status, code),
         None => Reply::raw(status, "application/json", r#"{"error": {"message": "no"}}"#),

@@ -148,6 +148,7 @@ fn costs_are_summed_by_route_and_stay_when_calls_go() {
 #[test]
 fn a_budget_may_be_for_a_route() {
     let env = home();
+    env.write_config("routes: {support: {targets: [sim/echo]}}\n");
     let set = ["cost", "budget", "set", "10", "--route", "support", "--period", "total", "--format", "json"];
     let budget = llmops(&env, &set).json();
     assert_eq!((&budget["scope"]["route"], &budget["spent_usd"]), (&json!("support"), &json!(2.0)));
@@ -160,6 +161,10 @@ fn a_budget_may_be_for_a_route() {
     assert_eq!((&again["id"], &again["spent_usd"]), (&json!(2), &json!(5.0)));
     let removed = llmops(&env, &["cost", "budget", "rm", "1"]).stdout;
     assert_eq!(removed, "budget 1 (total, route support) is no more\n");
+    let mut unknown = set;
+    unknown[5] = "suport";
+    let output = env.llmops(unknown).run().expect_status(2);
+    assert_eq!(output.stderr, "error: no route `suport`\nhint: did you mean `support`?\n");
 }
 
 /// Its program was killed: all that is known of it is what was written down before it was sent.

@@ -27,11 +27,11 @@ pub(super) async fn check_models(
     }
     let mut providers = BTreeSet::new();
     for (model, place) in &checked.models {
-        let asked = pipeline.check(model.as_deref(), context).await;
-        providers.extend(asked.map_err(|error| match model {
+        let usable = pipeline.check(model.as_deref(), context).await.map_err(|error| match model {
             Some(_) => CliError::LineModel { place: place.clone(), error },
             None => error.into(),
-        })?);
+        })?;
+        providers.extend(usable);
     }
     Ok(providers.len() <= 1)
 }

@@ -16,7 +16,7 @@ use crate::cli::{exit, format};
 use crate::config::zone_meant;
 use crate::domain::budget::{BudgetId, BudgetPeriod, Scope, Share};
 use crate::domain::money::Money;
-use crate::domain::name::{RouteName, Target};
+use crate::domain::name::Target;
 use crate::domain::text::plain;
 use crate::domain::zone::Zone;
 use crate::ops::budgets::BudgetReport;
@@ -240,7 +240,7 @@ fn scope(args: &SetArgs, session: &Session) -> Result<Scope, CliError> {
         model,
         provider,
         user: args.user.clone(),
-        route: args.route.clone().map(RouteName::from),
+        route: args.route.as_deref().map(|name| session.route(name)).transpose()?,
         tag: args.tag.clone(),
         run: None,
     })
