@@ -148,17 +148,21 @@ impl Session {
         )
     }
 
-    /// Whom calls go to by the configuration.
+    /// Whom calls may go to by the configuration: everybody on a route, and the usual model where that is asked.
     pub(super) fn usual_targets(&self) -> Result<Vec<Target>, CliError> {
         let catalog = self.catalog(&self.prices()?);
-        let model = self.default_model().map(|(model, _)| model);
-        let of_routes = self.config.settings.routes.iter().flat_map(|route| {
+        let routes = &self.config.settings.routes;
+        let of_routes = routes.iter().flat_map(|route| {
             let rules = route.rules.iter().map(|rule| &rule.model);
             route.targets.iter().map(|target| &target.model).chain(rules).chain(&route.fallback)
         });
-        let models = model.iter().chain(of_routes);
+        let mut models: Vec<String> = of_routes.cloned().collect();
+        let usual = routes.iter().find(|route| route.name.as_str() == DEFAULT);
+        if usual.is_none_or(|route| route.targets.is_empty()) {
+            models.extend(self.default_model().map(|(model, _)| model));
+        }
         // What is wrong with a name is for who is to be asked under it.
-        Ok(models.filter_map(|model| catalog.resolve(model).ok()).collect())
+        Ok(models.iter().filter_map(|model| catalog.resolve(model).ok()).collect())
     }
 
     /// What calls go by. A route that prefers who is fast begins with what the record says of the last hour.

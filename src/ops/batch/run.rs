@@ -335,7 +335,8 @@ impl<'a> Run<'a> {
             }
         };
         let context = CallContext { item: self.books.item(index), ..self.context.clone() };
-        let answer = answer(pipeline, context, item, report);
+        // In a box, since it is moved about on its way into the set of those in flight.
+        let answer = Box::pin(answer(pipeline, context, item, report));
         Some(async move {
             let (item, ended) = answer.await;
             (index, item, ended)

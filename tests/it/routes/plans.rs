@@ -144,7 +144,7 @@ fn a_budget_for_a_route_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn the_targets_of_the_usual_route_are_listed_before_they_give_trouble() {
+fn the_targets_of_routes_are_listed_before_they_give_trouble() {
     let env = TestEnv::new();
     let targets = || {
         let rows = env.llmops(["calls", "targets", "--format", "json"]).run().expect_status(0).json();
@@ -159,5 +159,5 @@ fn the_targets_of_the_usual_route_are_listed_before_they_give_trouble() {
     env.write_config(&format!("{sim}routes: {{default: {{fallback: sim/a}}}}\n"));
     assert_eq!(targets(), ["a", "echo"]);
     env.write_config(&format!("{sim}routes: {{own: {{targets: [sim/b], fallback: sim/a}}}}\n"));
-    assert_eq!(targets(), ["echo"]);
+    assert_eq!(targets(), ["a", "b", "echo"]);
 }

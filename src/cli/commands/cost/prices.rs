@@ -314,7 +314,10 @@ fn in_force(detail: &PriceDetail, now: &DateTime<Zone>) -> String {
         at.with_timezone(&now.timezone()).format("%H:%M").to_string()
     };
     match terms.hours {
-        Some((from, to)) => format!("* at {clock}; from {} to {} here", local(from), local(to)),
+        Some((from, to)) => {
+            let clock = now.format("%H:%M (UTC%:z)");
+            format!("* at {clock}; from {} to {} here", local(from), local(to))
+        }
         None => format!("* at {clock}"),
     }
 }
