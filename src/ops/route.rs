@@ -68,13 +68,15 @@ pub fn explain(route: &Route, question: &Question<'_>, usual: Option<String>) ->
             targets.map(|target| TargetRow { model: target.model.clone(), weight: target.weight }).collect()
         }
     };
+    let is_asked = |model: &String| targets.iter().any(|target| target.model == *model);
+    let fallback = settings.fallback.iter().filter(|model| !is_asked(model)).cloned().collect();
     let settled = targets.len() == 1 || settings.balance == Balance::Order;
     RouteReport {
         route: settings.name.clone(),
         rule: taken.map(|rule| rule.rule.clone()),
         model: targets.first().filter(|_| settled).map(|target| target.model.clone()),
         balance: settings.balance,
-        fallback: settings.fallback.clone(),
+        fallback,
         targets,
         rules,
     }

@@ -18,7 +18,7 @@ use crate::provider::ProviderError;
 use crate::store::Writer;
 
 /// How often to look whether another process has learnt something new.
-const LOOK: Duration = Duration::from_millis(250);
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 /// How long a call that has seen that a target is still away leaves it to others to look next.
 const STAND_BACK: Duration = Duration::from_millis(500);
@@ -50,6 +50,12 @@ pub(super) struct Progress {
     pub(super) probe: Option<usize>,
     /// When the time is over that this target may take of the call's.
     pub(super) until: Option<Instant>,
+    /// Keys that were tried one after the other, without a wait.
+    pub(super) switched: usize,
+    /// Attempts that were to see whether a target is back.
+    pub(super) probes: u32,
+    /// Whether money was waited for since.
+    pub(super) waited: bool,
     /// Whether this call was the last to find a target still away: for a moment another goes first. It may be this
     /// very request that brings it down.
     stands_back: bool,
@@ -72,6 +78,9 @@ impl Progress {
             flight: Some(flight),
             probe: None,
             until: None,
+            switched: 0,
+            probes: 0,
+            waited: false,
             stands_back: false,
             stood_back: None,
             failed: None,
@@ -129,10 +138,11 @@ impl Run {
                 }
                 match self.try_to_enter(&parts, place, now).await {
                     Ok(None) => return Ok(()),
-                    Ok(Some(shut)) if soonest.as_ref().is_none_or(|soonest| shut.at < soonest.at) => {
-                        soonest = Some(shut);
+                    Ok(Some(shut)) => {
+                        let rank = |shut: &Shut| (!self.is_short(shut), shut.at);
+                        let is_sooner = soonest.as_ref().is_none_or(|soonest| rank(&shut) < rank(soonest));
+                        soonest = if is_sooner { Some(shut) } else { soonest };
                     }
-                    Ok(Some(_)) => {}
                     Err(failure) => {
                         self.leave_out(place, &failure).await;
                         unusable = Some(failure);
@@ -222,15 +232,16 @@ impl Run {
     async fn wait_for_target(&mut self, shut: Shut) -> Result<(), Failure> {
         let began = Instant::now();
         let since = *self.progress.shut_since.get_or_insert(began);
-        let wait = (shut.at - self.parts.clock.now()).to_std().unwrap_or_default();
-        let left = self.deadline().saturating_duration_since(began);
-        // What a provider asks for is a part of the call's time, as before any retry.
-        let is_short = !shut.open && wait <= LONGEST_RETRY_AFTER && wait < left;
-        if !is_short && began.duration_since(since) >= self.context.outage {
+        let wait = self.time_until(&shut);
+        let is_short = self.is_short(&shut);
+        // Who has said how long all of it may take does not wait longer.
+        let is_limited = self.plan.deadline.is_some();
+        let is_over = is_limited && began >= self.deadline();
+        if !is_short && (is_over || began.duration_since(since) >= self.context.outage) {
             self.progress.shut_out = true;
             return Err(self.shut_out(&shut));
         }
-        if wait >= QUIET {
+        if wait >= QUIET || began.duration_since(since) >= QUIET {
             (self.context.notify)(Notice::Shut { target: shut.target, until: shut.at, open: shut.open });
         }
         tokio::select! {
@@ -238,10 +249,21 @@ impl Run {
             () = self.context.unsent.cancelled() => return Err(cancelled()),
             () = self.parts.health.change_or(wait.min(LOOK)) => {}
         }
-        if !is_short {
+        if !is_short && !is_limited {
             self.put_off(began.elapsed());
         }
         Ok(())
+    }
+
+    fn time_until(&self, shut: &Shut) -> Duration {
+        (shut.at - self.parts.clock.now()).to_std().unwrap_or_default()
+    }
+
+    /// Whether it is waited for in any case: what a provider asks for is a part of the call's time, as before a retry.
+    fn is_short(&self, shut: &Shut) -> bool {
+        let wait = self.time_until(shut);
+        let left = self.deadline().saturating_duration_since(Instant::now());
+        !shut.open && wait <= LONGEST_RETRY_AFTER && wait < left
     }
 
     /// Why nobody is asked: what the last attempt has come to, if there was one.
@@ -252,7 +274,12 @@ impl Run {
             1 => String::new(),
             _ => ", and no other target may be asked".to_owned(),
         };
-        let said = format!("{}'s {what} until {at}{others}", shut.target);
+        let until = if shut.open && self.time_until(shut) <= LOOK {
+            ", and another call is just finding out whether it is back".to_owned()
+        } else {
+            format!(" until {at}")
+        };
+        let said = format!("{}'s {what}{until}{others}", shut.target);
         if let Some(last) = self.attempts.last().and_then(|attempt| attempt.failure.clone()) {
             return Failure { message: format!("{} ({said})", last.message), ..last };
         }

@@ -9,11 +9,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, timeout_at};
 
 use super::Notice;
+use super::admit::LOOK;
 use super::repair;
 use super::run::{Live, Run, after, millis};
 use crate::domain::call::Attempt;
 use crate::domain::event::Event;
 use crate::domain::failure::{Failure, FailureKind};
+use crate::policy::budget::{Obstacle, Verdict};
 use crate::policy::retry::{Fallback, GiveUp, LONGEST_RETRY_AFTER, Next, advise};
 
 /// With another target ready, a provider that asks for more time than this is not waited for.
@@ -22,11 +24,21 @@ const SHORT: Duration = Duration::from_secs(5);
 /// With another target that is well, one that fails is not tried again after this: the call would stand still.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
+/// So many attempts to see whether a target is back cost a call none of its retries.
+const FREE_PROBES: u32 = 5;
+
 impl Run {
     pub(super) async fn dispatch(&mut self) -> Result<Live, Failure> {
         loop {
             self.admit().await?;
-            self.hold().await?;
+            match self.hold().await {
+                Ok(()) if std::mem::take(&mut self.progress.waited) => continue,
+                Ok(()) => {}
+                Err(failure) => {
+                    self.do_without(failure).await?;
+                    continue;
+                }
+            }
             match self.attempt().await {
                 Ok(live) => {
                     self.succeeded().await;
@@ -55,13 +67,17 @@ impl Run {
         let is_open = parts.health.failed(parts.store.as_ref(), sent, &failure, advice, now).await;
         if self.progress.probe.take().is_some() {
             self.progress.stand_back();
+            self.progress.probes += 1;
         }
         self.end_attempt(Some(failure.clone()));
         self.covered &= !failure.may_be_billed();
-        if advice.of_key && self.has_another_key(&parts) {
+        let keys = parts.providers.keys(&self.plan.target.provider).len();
+        if advice.of_key && self.progress.switched + 1 < keys && self.has_another_key(&parts) {
+            self.progress.switched += 1;
             self.progress.failed = Some(failure);
             return Ok(());
         }
+        self.progress.switched = 0;
         let made = self.tried();
         match parts.retry.next(&failure, made, self.left_here(), fastrand::f64()) {
             // Whether anybody may be asked is to be seen.
@@ -69,7 +85,7 @@ impl Run {
                 self.progress.failed = Some(failure);
                 Ok(())
             }
-            Next::RetryIn(wait) if advice.trips_breaker && self.takes_too_long(wait) => {
+            Next::RetryIn(wait) if failure.retry_after.is_none() && self.takes_too_long(wait) => {
                 self.fall_back(failure, GiveUp::RetriesUsed, made, advice.fallback)
             }
             Next::RetryIn(wait) => {
@@ -85,10 +101,15 @@ impl Run {
         }
     }
 
-    /// The attempts at this target that count as tries: one whose answer only does not fit was no bad luck.
+    /// The attempts at this target that count as tries: one whose answer only does not fit was no bad luck, and what
+    /// found out for others that a target is not back is not held against a call; not for ever, since it may be this
+    /// very request that brings it down.
     fn tried(&self) -> u32 {
         let is_try = |attempt: &&Attempt| attempt.target == self.plan.target && !repair::is_unfit(attempt);
-        u32::try_from(self.attempts.iter().filter(is_try).count()).unwrap_or(u32::MAX)
+        let tries = u32::try_from(self.attempts.iter().filter(is_try).count()).unwrap_or(u32::MAX);
+        // Who wants no attempt repeated means these, too.
+        let free = if self.parts.retry.retries == 0 { 0 } else { FREE_PROBES };
+        tries.saturating_sub(self.progress.probes.min(free))
     }
 
     /// What is left of the time that this target may take.
@@ -124,6 +145,22 @@ impl Run {
         Ok(())
     }
 
+    /// Goes on without a target whose own budget has no room, or that has no price, if there are others.
+    async fn do_without(&mut self, failure: Failure) -> Result<(), Failure> {
+        let of_target = |obstacle: &Obstacle| {
+            let scope = &obstacle.budget.scope;
+            obstacle.verdict == Verdict::Unpriced || scope.model.is_some() || scope.provider.is_some()
+        };
+        if !self.obstacle.as_deref().is_some_and(of_target) || !self.has_another() {
+            return Err(failure);
+        }
+        self.obstacle = None;
+        self.let_go_of_probe().await;
+        self.progress.given_up.push(self.progress.at);
+        self.progress.failed = Some(failure);
+        Ok(())
+    }
+
     fn is_over(&self) -> bool {
         Instant::now() >= self.deadline()
     }
@@ -134,7 +171,10 @@ impl Run {
         let until = Instant::now() + wait;
         let store = self.parts.store.as_ref();
         while Instant::now() < until && !self.parts.health.is_open(store, &self.plan.target) {
-            self.parts.health.change_or(until.saturating_duration_since(Instant::now())).await;
+            self.parts.health.change_or(until.saturating_duration_since(Instant::now()).min(LOOK)).await;
+            if let Some(store) = store {
+                let _ = store.look_at_targets().await;
+            }
         }
     }
 

@@ -16,9 +16,12 @@ use crate::domain::call::Origin;
 use crate::domain::failure::Failure;
 use crate::domain::name::{ProviderName, Target};
 use crate::policy::balance::Load;
-use crate::policy::breaker::{BreakerPolicy, Failed, Permit, Recent, TargetState};
+use crate::policy::breaker::{BreakerPolicy, Failed, LastFailure, Permit, Recent, TargetState};
 use crate::policy::retry::{Advice, Retry};
 use crate::store::Writer;
+
+/// How long another call's probe is left to come to its end before it is looked at again.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long a key rests that was refused, where there are others.
 const REST: Duration = Duration::from_secs(300);
@@ -57,11 +60,15 @@ struct Seen {
     in_flight: Arc<AtomicU32>,
     /// How long its answers have taken to begin, and when that was learnt.
     latency: Option<(Duration, Instant)>,
-    /// Successes that were not told of yet, …
+    /// Successes that were not told of yet, the last of them, …
     successes: Recent,
+    succeeded: Option<DateTime<Utc>>,
     /// … and since when.
     untold: Option<Instant>,
 }
+
+/// Successes that were not told of yet, and when the last of them was.
+type Untold = (Recent, Option<DateTime<Utc>>);
 
 #[derive(Debug, Default)]
 struct Key {
@@ -162,12 +169,10 @@ impl Health {
         (target, origin): (&Target, Origin),
         change: impl FnOnce(&mut TargetState, i64) -> T + Send + 'static,
     ) -> Option<T> {
-        let changed = match store {
+        match store {
             Some(store) => store.change_target(target.clone(), origin, change).await.ok(),
             None => Some(change(self.known().own.entry(target.clone()).or_default(), 0)),
-        };
-        self.changed.notify_waiters();
-        changed
+        }
     }
 
     /// Whether a target may be asked now, with which of its provider's keys.
@@ -182,6 +187,9 @@ impl Health {
             let Some(state) = state else { return Ok((Permit::Yes, Vec::new())) };
             let clocks: Vec<Option<DateTime<Utc>>> = keys.iter().map(|key| state.clock(key, now)).collect();
             match (state.breaker.permit(now), clocks.iter().flatten().min()) {
+                (Permit::Probe, _) if state.probe.is_some() => {
+                    Err(Admission::NotBefore { at: now + LOOK, open: true })
+                }
                 (Permit::NotBefore(at), _) => Err(Admission::NotBefore { at, open: true }),
                 (_, Some(&at)) if clocks.iter().all(Option::is_some) => {
                     Err(Admission::NotBefore { at, open: false })
@@ -243,6 +251,8 @@ impl Health {
         let give_back =
             |state: &mut TargetState, process| state.probe = state.probe.filter(|of| *of != process);
         self.change(store, (target, origin), give_back).await;
+        self.changed.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     /// A request is about to be sent.
@@ -269,15 +279,16 @@ impl Health {
             let troubled = breaker.is_some_and(|breaker| breaker.in_a_row > 0 && breaker.open.is_none());
             (troubled, breaker.is_some_and(|breaker| breaker.recent.counts(&self.policy, now).1 > 0))
         });
-        let Some(successes) = self.count(sent, latency, troubled, failing, now) else { return };
+        let Some((successes, last)) = self.count(sent, latency, troubled, failing, now) else { return };
         let (policy, probe) = (self.policy, sent.probe);
         let change = move |state: &mut TargetState, process| {
             if probe && state.end_probe(process) {
                 state.breaker.succeed(&policy, now, true);
             }
-            state.breaker.catch_up(&successes);
+            state.breaker.catch_up(&policy, &successes, last, now);
         };
         self.change(store, (sent.target, sent.origin), change).await;
+        self.changed.notify_waiters();
     }
 
     /// Counts a success here. Returns those to be told of now, if any are.
@@ -288,20 +299,22 @@ impl Health {
         troubled: bool,
         failing: bool,
         now: DateTime<Utc>,
-    ) -> Option<Recent> {
+    ) -> Option<Untold> {
         let mut known = self.known();
         let seen = known.targets.get_mut(sent.target)?;
+        let lately = seen.latency.filter(|(_, learnt)| learnt.elapsed() < LATELY);
         let blend = |(before, _): (Duration, _)| before.mul_f64(1.0 - LATEST) + latency.mul_f64(LATEST);
-        seen.latency = Some((seen.latency.map_or(latency, blend), Instant::now()));
+        seen.latency = Some((lately.map_or(latency, blend), Instant::now()));
         if !sent.probe {
             seen.successes.succeed(&self.policy, now);
+            seen.succeeded = Some(now);
         }
         let untold = *seen.untold.get_or_insert_with(Instant::now);
         if !(sent.probe || troubled || failing && untold.elapsed() >= TELL) {
             return None;
         }
         seen.untold = None;
-        Some(std::mem::take(&mut seen.successes))
+        Some((std::mem::take(&mut seen.successes), seen.succeeded.take()))
     }
 
     /// An attempt has failed. Returns whether its target's breaker is open now.
@@ -315,37 +328,48 @@ impl Health {
     ) -> bool {
         if advice.of_key {
             let usual = if advice.retry == Retry::No { REST } else { SHORT_REST };
-            let rest = failure.retry_after.map_or(usual, |asked| asked.min(REST));
+            let rest = failure.retry_after.map_or(usual, |asked| asked.clamp(SHORT_REST, REST));
             if let Some(key) = self.known().key(sent.target, sent.key) {
                 key.rests_until = Some(Instant::now() + rest);
             }
+        }
+        if let Some(seen) = self.known().targets.get_mut(sent.target) {
+            // Who fails is not fast, however soon it says so.
+            seen.latency = Some((LATELY, Instant::now()));
         }
         let asked = failure.retry_after.filter(|_| failure.status.is_some());
         if !(sent.probe || advice.trips_breaker || asked.is_some()) {
             return false;
         }
-        let successes = {
+        let (successes, last): Untold = {
             let mut known = self.known();
             let seen = known.targets.get_mut(sent.target);
-            seen.map(|seen| std::mem::take(&mut seen.successes)).unwrap_or_default()
+            seen.map(|seen| (std::mem::take(&mut seen.successes), seen.succeeded.take())).unwrap_or_default()
         };
         let (policy, probe, counts) = (self.policy, sent.probe, advice.trips_breaker);
         let (message, key, retry_after) = (failure.message.clone(), sent.key_name.to_owned(), asked);
         let change = move |state: &mut TargetState, process| {
-            state.breaker.catch_up(&successes);
+            state.breaker.catch_up(&policy, &successes, last, now);
             let probe = probe && state.end_probe(process);
             if counts {
                 state.breaker.fail(&policy, Failed { now, message: &message, retry_after, probe });
-            } else if probe {
-                // It is there, whatever it says.
-                state.breaker.succeed(&policy, now, true);
+            } else {
+                if retry_after.is_some() {
+                    state.breaker.last_failure = Some(LastFailure { at: now, message });
+                }
+                if probe {
+                    // It is there, whatever it says.
+                    state.breaker.succeed(&policy, now, true);
+                }
             }
             if let Some(asked) = retry_after {
                 state.pace(&key, now, asked);
             }
             state.breaker.open.is_some()
         };
-        self.change(store, (sent.target, sent.origin), change).await.unwrap_or(false)
+        let is_open = self.change(store, (sent.target, sent.origin), change).await.unwrap_or(false);
+        self.changed.notify_waiters();
+        is_open
     }
 
     /// Whether a target's breaker is open.
@@ -372,8 +396,9 @@ impl Health {
             let in_flight = seen.map_or(0, |seen| seen.in_flight.load(Relaxed));
             let latency = seen.and_then(|seen| seen.latency);
             // What was learnt long ago is learnt anew, by one request at a time.
-            let latency = latency.filter(|(_, learnt)| in_flight > 0 || learnt.elapsed() < LATELY);
-            Load { weight, in_flight, latency: latency.map(|(latency, _)| latency) }
+            let known = latency.filter(|(_, learnt)| in_flight > 0 || learnt.elapsed() < LATELY);
+            let unknown = (in_flight > 0).then_some(Duration::MAX);
+            Load { weight, in_flight, latency: known.map(|(latency, _)| latency).or(unknown) }
         };
         targets.map(load).collect()
     }

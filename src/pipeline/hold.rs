@@ -35,6 +35,9 @@ const QUIET: Duration = Duration::from_secs(3);
 /// What an attempt may cost.
 struct Estimate {
     ask: Ask,
+    /// The same at the dearest of the others that may come to answer; what has no price there is refused once it comes
+    /// to that.
+    dearest: Money,
     /// Its input tokens, if they were counted.
     counted: Option<u64>,
 }
@@ -47,7 +50,8 @@ impl Run {
         let concerns = |store: &&Writer| !self.covered && (journaled || !store.has_no_budgets());
         let Some(store) = parts.store.as_ref().filter(concerns) else { return Ok(()) };
         let mut estimate = self.estimate(None);
-        if estimate.ask == Ask::AtMost(Money::ZERO) && !journaled {
+        let is_free = estimate.ask == Ask::AtMost(Money::ZERO) && estimate.dearest == Money::ZERO;
+        if is_free && !journaled {
             self.cover(estimate.ask);
             return Ok(());
         }
@@ -103,6 +107,7 @@ impl Run {
             },
             item: self.context.item,
             ask: estimate.ask,
+            dearest: estimate.dearest,
             so_far: self.so_far(),
             closely: estimate.counted.is_some(),
         }
@@ -121,24 +126,21 @@ impl Run {
             let price = self.parts.prices.quote(target, input, tier, self.started)?;
             price::most(&price.rates, request, input, output(target))
         };
-        // The dearest of those that may come to answer counts; what has no price is refused once it comes to that.
-        let most = |tier: Option<&str>| {
-            let others = self.others().filter_map(|target| most_at(target, tier));
-            most_at(&self.plan.target, tier).map(|own| others.fold(own, u128::max))
-        };
         // The answer's tier is billed, which may not be the one that was asked for.
         let tier = request.body().get("service_tier").and_then(Value::as_str);
-        let others: &[Option<&str>] = match tier {
+        let other_tiers: &[Option<&str>] = match tier {
             None => &[],
             Some("auto") => &[None, Some("priority")],
             Some(_) => &[None],
         };
-        let dearest = |asked| others.iter().copied().filter_map(most).fold(asked, u128::max);
-        let ask = match most(tier).map(dearest) {
-            Some(picos) => Ask::AtMost(Money::from_picos_up(picos)),
-            None => Ask::Unpriced { allowed: self.context.allow_unpriced },
+        let most = |target: &Target| {
+            let others = || other_tiers.iter().filter_map(|tier| most_at(target, *tier));
+            most_at(target, tier).map(|asked| Money::from_picos_up(others().fold(asked, u128::max)))
         };
-        Estimate { ask, counted }
+        let unpriced = Ask::Unpriced { allowed: self.context.allow_unpriced };
+        let ask = most(&self.plan.target).map_or(unpriced, Ask::AtMost);
+        let dearest = self.others().filter_map(most).max().unwrap_or_default();
+        Estimate { ask, dearest, counted }
     }
 
     /// The request's own limit on output tokens, else the usual one, as far as the model goes.
@@ -192,6 +194,9 @@ impl Run {
         obstacle: Obstacle,
         waits: &mut Waits,
     ) -> Result<(), Failure> {
+        // Others are not to wait for what waits itself; whether the target may still be asked then is to be seen.
+        self.let_go_of_probe().await;
+        (self.progress.flight, self.progress.waited) = (None, true);
         let began = Instant::now();
         let (id, lasting) = (obstacle.budget.id, obstacle.verdict == Verdict::Refuse);
         if !waits.told && (lasting || waits.since.elapsed() >= QUIET) {

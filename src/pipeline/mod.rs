@@ -342,7 +342,7 @@ impl Pipeline {
             self.plan(request, &context)?
         };
         // Those that are planned next are to know of it.
-        let flight = self.parts.health.begin(&plan.target, None);
+        let mut flight = self.parts.health.begin(&plan.target, None);
         let provider = loop {
             // A command that prints the key may take its time.
             let made = tokio::select! {
@@ -352,7 +352,10 @@ impl Pipeline {
             match made {
                 Ok(provider) => break provider,
                 Err(error) if plan.count() < 2 => return Err(RefusedCall::from(error).into()),
-                Err(error) => plan.leave_out_first(&self.parts, &context, &error)?,
+                Err(error) => {
+                    plan.leave_out_first(&self.parts, &context, &error)?;
+                    flight = self.parts.health.begin(&plan.target, None);
+                }
             }
         };
         let (opened, opening) = oneshot::channel();

@@ -186,12 +186,23 @@ impl Breaker {
         }
     }
 
-    /// Counts successes that were not told of at once.
-    pub fn catch_up(&mut self, successes: &Recent) {
-        if self.open.is_none() && !successes.is_empty() {
-            self.in_a_row = 0;
-            self.recent.add(successes);
+    /// Counts successes that were not told of at once. Those of before the last failure end no row of failures.
+    pub fn catch_up(
+        &mut self,
+        policy: &BreakerPolicy,
+        successes: &Recent,
+        last: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) {
+        if self.open.is_some() || successes.is_empty() {
+            return;
         }
+        let failed = self.last_failure.as_ref().map(|failure| failure.at);
+        if last > failed {
+            self.in_a_row = 0;
+        }
+        self.recent.add(successes);
+        self.recent.forget(policy, now);
     }
 
     /// A request failed. Returns whether that has opened it.
@@ -454,8 +465,10 @@ mod tests {
         (0..6).for_each(|_| successes.succeed(&POLICY, at(0)));
         let mut breaker = Breaker::default();
         fail_often(&mut breaker, 4, 0);
-        breaker.catch_up(&successes);
-        assert_eq!((breaker.in_a_row, breaker.recent.counts(&POLICY, at(0))), (0, (6, 4)));
+        breaker.catch_up(&POLICY, &successes, Some(at(-1)), at(0));
+        assert_eq!((breaker.in_a_row, breaker.recent.counts(&POLICY, at(0))), (4, (6, 4)));
+        breaker.catch_up(&POLICY, &successes, Some(at(1)), at(1));
+        assert_eq!(breaker.in_a_row, 0, "what came after the failures ends their row");
     }
 
     proptest! {

@@ -33,10 +33,24 @@ pub struct HoldRequest {
     pub item: Option<ItemRef>,
     /// What it may cost.
     pub ask: Ask,
+    /// What it may cost at the dearest of the targets that it may yet come to: budgets that are for all of them have to
+    /// have room for that.
+    pub dearest: Money,
     /// What the attempts have come to, as far as is known, for which money is held now.
     pub so_far: Money,
     /// Whether that cannot be told more closely: only then is a refusal worth remembering.
     pub closely: bool,
+}
+
+impl HoldRequest {
+    /// What a budget has to have room for.
+    fn ask_of(&self, budget: &Budget) -> Ask {
+        let of_target = budget.scope.model.is_some() || budget.scope.provider.is_some();
+        match self.ask {
+            Ask::AtMost(most) if !of_target => Ask::AtMost(most.max(self.dearest)),
+            ask => ask,
+        }
+    }
 }
 
 /// What came of it.
@@ -71,7 +85,7 @@ pub(super) fn reserve(
         None => hold(connection, lease, request, &budgets, standings).map(Reserved::Held),
         Some(obstacle) => {
             if let (Verdict::Refuse, Ask::AtMost(most), true) =
-                (obstacle.verdict, request.ask, request.closely)
+                (obstacle.verdict, obstacle.ask, request.closely)
             {
                 standings.of(obstacle.budget.id, obstacle.budget.period_at(request.at))?.refuse(most);
                 standings.save()?;
@@ -93,8 +107,9 @@ fn obstacle(
     let mut hardest: Option<(Rank, &Budget, Standing)> = None;
     for budget in budgets {
         let standing = *standings.of(budget.id, budget.period_at(request.at))?;
-        let verdict = standing.verdict(budget.limit, request.ask);
-        let rank = (verdict, budget.passes_at(request.ask, request.at));
+        let ask = request.ask_of(budget);
+        let verdict = standing.verdict(budget.limit, ask);
+        let rank = (verdict, budget.passes_at(ask, request.at));
         if verdict != Verdict::Admit && hardest.is_none_or(|(of_other, ..)| rank > of_other) {
             hardest = Some((rank, budget, standing));
         }
@@ -102,7 +117,8 @@ fn obstacle(
     let Some(((verdict, _), budget, standing)) = hardest else { return Ok(None) };
     let (holders, _) = holders(connection, budget.id, budget.period_at(request.at), lease.now())?;
     let resets = budget.resets(request.at);
-    Ok(Some(Obstacle { verdict, budget: budget.clone(), standing, ask: request.ask, resets, holders }))
+    let ask = request.ask_of(budget);
+    Ok(Some(Obstacle { verdict, budget: budget.clone(), standing, ask, resets, holders }))
 }
 
 fn hold(
@@ -112,23 +128,24 @@ fn hold(
     budgets: &[Budget],
     mut standings: Standings<'_>,
 ) -> rusqlite::Result<Money> {
-    let amount = match request.ask {
+    let amount_of = |budget: &Budget| match request.ask_of(budget) {
         Ask::AtMost(most) => most,
         Ask::Unpriced { .. } => Money::ZERO,
     };
-    if amount == Money::ZERO {
-        return Ok(amount);
+    let most = budgets.iter().map(amount_of).max().unwrap_or_default();
+    if most == Money::ZERO {
+        return Ok(most);
     }
     let mut insert = connection.prepare_cached("INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     for budget in budgets {
-        let period = budget.period_at(request.at);
+        let (period, amount) = (budget.period_at(request.at), amount_of(budget));
         standings.of(budget.id, period)?.hold(amount);
         let (call, nanos) = (request.call.0.as_bytes(), amount.nanos());
         insert.execute(params![call, request.attempt, budget.id.0, period, nanos, lease.owner()])?;
     }
     standings.save()?;
     lease.hold(request.call);
-    Ok(amount)
+    Ok(most)
 }
 
 /// Gives back what is held for a call, and books what it has come to. Returns the warnings that are due.

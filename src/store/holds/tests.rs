@@ -211,6 +211,7 @@ impl Bench {
             account: self.account.clone(),
             item: None,
             ask: Ask::AtMost(Money::from_nanos(nanos)),
+            dearest: Money::ZERO,
             so_far: Money::from_nanos(so_far),
             closely: true,
         };

@@ -193,6 +193,7 @@ fn a_call_that_is_lost_keeps_its_route() {
         account: Account::of(&lost),
         item: Some(ItemRef { run: id, index: 0 }),
         ask: Ask::AtMost(lost.cost.amount.unwrap()),
+        dearest: Money::ZERO,
         so_far: Money::ZERO,
         closely: true,
     };
