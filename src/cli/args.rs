@@ -303,6 +303,10 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+pub(super) fn some_text(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("expected a text".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 fn finite(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| "expected a number".to_owned())
 }

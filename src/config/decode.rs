@@ -77,6 +77,7 @@ impl de::Error for DecodeError {
                 return Self::new(format!("expected {A_ZONE}"), hint);
             }
             ("u32", _) => " from 0 to 4294967295",
+            ("a nonzero u32", _) => " from 1 to 4294967295",
             ("u64", _) => ", 0 or more",
             _ => "",
         };
@@ -136,6 +137,7 @@ fn plainly(expected: &str) -> String {
         "a map" => "settings (`key: value`)",
         "a sequence" => "a list",
         "f64" => "a number",
+        "a nonzero u32" => "a whole number",
         integer if integer.starts_with(['u', 'i']) && integer[1..].parse::<u8>().is_ok() => "a whole number",
         kind if kind.starts_with("struct ") => "settings (`key: value`)",
         kind if kind.starts_with("enum ") => "a word",

@@ -183,10 +183,10 @@ impl RetrySection {
 impl BreakerSection {
     pub(super) fn into_policy(self) -> Result<BreakerPolicy, Wrong> {
         if !(self.failure_rate > 0.0 && self.failure_rate <= 1.0) {
-            return Err(Wrong::new(&["breaker", "failure_rate"], "a share above 0, up to 1"));
+            return Err(Wrong::new(&["breaker", "failure_rate"], "must be a share above 0, up to 1"));
         }
         if self.longest.0 < self.open.0 {
-            return Err(Wrong::new(&["breaker", "longest"], "not shorter than `breaker.open`"));
+            return Err(Wrong::new(&["breaker", "longest"], "must not be shorter than `breaker.open`"));
         }
         Ok(BreakerPolicy {
             failures: self.failures.get(),

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::question::{Asked, QuestionArgs};
 use super::{question, quote};
-use crate::cli::args::{CALL, CallArgs, GlobalArgs, ListFormat, OUTPUT};
+use crate::cli::args::{CALL, CallArgs, GlobalArgs, ListFormat, OUTPUT, some_text};
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::cli::signals::heeding;
@@ -39,7 +39,7 @@ pub(in crate::cli) struct ChatArgs {
     #[command(flatten)]
     pub(in crate::cli) call: CallArgs,
     /// What to answer where nobody else does
-    #[arg(long, value_name = "TEXT", help_heading = CALL, hide_short_help = true)]
+    #[arg(long, value_name = "TEXT", value_parser = some_text, help_heading = CALL, hide_short_help = true)]
     pub(in crate::cli) degrade: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::question::{Asked, QuestionArgs};
 use super::{question, quote};
-use crate::cli::args::{CALL, CallArgs, GlobalArgs, ListFormat, OUTPUT};
+use crate::cli::args::{CALL, CallArgs, GlobalArgs, ListFormat, OUTPUT, some_text};
 use crate::cli::error::CliError;
 use crate::cli::reader::{self, Reader};
 use crate::cli::session::Session;
@@ -41,7 +41,7 @@ pub(in crate::cli) struct StreamArgs {
     #[command(flatten)]
     pub(in crate::cli) call: CallArgs,
     /// What to answer where nobody else does
-    #[arg(long, value_name = "TEXT", help_heading = CALL, hide_short_help = true)]
+    #[arg(long, value_name = "TEXT", value_parser = some_text, help_heading = CALL, hide_short_help = true)]
     pub(in crate::cli) degrade: Option<String>,
 }
 

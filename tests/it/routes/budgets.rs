@@ -1,10 +1,12 @@
 //! Money and other targets: what is set aside is enough for the dearest of them, and comes back.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
 use super::{FIRST, OTHER, Pair};
 use crate::path::{nanos, refusal};
-use crate::support::{Output, Reply, Upstream};
+use crate::support::{Output, Reply, Signal, Upstream};
 
 /// A model at the first server that costs many times as much.
 const DEAR: &str = "openai/gpt-5.4";
@@ -39,6 +41,52 @@ fn what_is_set_aside_is_enough_for_the_dearest() {
     assert!(refused.stderr.contains("a call may cost"), "{refused}");
     assert_eq!(pair.requests(), [0, 0]);
     assert_eq!(pair.ask(&[]).expect_status(0).json()["text"], "one");
+}
+
+#[test]
+fn a_budget_of_one_model_has_no_room_to_spare_for_another() {
+    let pair = Pair::of(Upstream::start(|_| Reply::answer("one")), Upstream::unused());
+    // Enough for the cheap one, not for the dear one, which it does not cover.
+    pair.budget("0.0005", &["--model", FIRST]);
+    assert_eq!(pair.ask(&["--fallback", DEAR]).expect_status(0).json()["text"], "one");
+}
+
+#[test]
+fn whose_own_budget_is_spent_is_passed_by() {
+    for first in [Reply::answer("one"), refusal(500, None)] {
+        let spent = Upstream::start(move |_| first.clone());
+        let pair = Pair::of(spent, Upstream::start(|_| Reply::answer("two")));
+        pair.budget("0.000000001", &["--model", DEAR]);
+        let answer = pair.ask(&["-m", DEAR, "--fallback", OTHER]).expect_status(0).json();
+        assert_eq!((&answer["text"], &answer["fallback_from"]), (&json!("two"), &json!(DEAR)), "{answer}");
+        assert_eq!(pair.requests(), [0, 1]);
+        // The first server is well where it may be asked.
+        let _ = pair.ask(&["--retries", "0"]);
+        assert_eq!(pair.requests(), [1, 1]);
+    }
+}
+
+#[test]
+fn who_waits_for_money_keeps_nobody_from_a_target_that_is_back() {
+    let requests = AtomicUsize::new(0);
+    let one = Upstream::start(move |_| match requests.fetch_add(1, Ordering::SeqCst) {
+        0 => Reply::answer("one").usage(1_000_000, 1),
+        1 => refusal(500, None),
+        _ => Reply::answer("one"),
+    });
+    let pair = Pair::of(one, Upstream::unused());
+    let ask = |more: &[&str]| {
+        let run = pair.llmops([&["chat", "-n", "hi", "--retries", "0", "--max-tokens", "1"], more].concat());
+        run.env("LLMOPS_BREAKER__FAILURES", "1").env("LLMOPS_BREAKER__OPEN", "1ms")
+    };
+    let _ = pair.llmops(["cost", "budget", "set", "0.01", "--user", "ada"]).run().expect_status(0);
+    let _ = ask(&["--user", "ada"]).run().expect_status(0);
+    let _ = ask(&[]).run().expect_status(1);
+    let waiting = ask(&["--user", "ada", "--wait"]).spawn();
+    waiting.wait_for_stderr("waiting: budget");
+    assert_eq!(ask(&[]).run().expect_status(0).stdout, "one\n");
+    waiting.signal(Signal::INT);
+    let _ = waiting.wait().expect_status(130);
 }
 
 #[test]

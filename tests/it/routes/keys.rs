@@ -52,6 +52,14 @@ fn a_key_that_has_to_wait_gives_way_to_the_other_at_once() {
 }
 
 #[test]
+fn keys_that_need_not_wait_are_not_asked_without_end() {
+    let refused = refusal(429, None).header("retry-after", "0");
+    let pair = Pair::of(Upstream::start(move |_| refused.clone()), Upstream::unused()).config(KEYS);
+    let answer = pair.with_keys(&["--retries", "3"]).expect_status(1);
+    assert!(pair.requests()[0] <= 4, "{answer}");
+}
+
+#[test]
 fn a_key_that_is_refused_or_used_up_gives_way_to_the_other() {
     for refused in [refusal(401, None), refusal(403, None), refusal(429, Some("insufficient_quota"))] {
         let pair = Pair::of(dislikes_the_first(refused), Upstream::unused()).config(KEYS);

@@ -81,7 +81,7 @@ pub(super) fn cells(row: &CallRow, id: &str, zone: Zone) -> Vec<String> {
         local_time(row.time, zone),
         row.command.to_string(),
         format!("{}/{}", row.provider, row.model),
-        row.status.to_string(),
+        if row.degraded { "degraded".to_owned() } else { row.status.to_string() },
         row.attempts.to_string(),
         tokens(row.usage.map(|usage| usage.input_tokens)),
         tokens(row.usage.map(|usage| usage.output_tokens)),
