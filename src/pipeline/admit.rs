@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::health::{Admission, Flight, Sent};
+use super::health::{Admission, Flight, LOOK, Sent};
 use super::run::{Run, cancelled};
 use super::{Notice, Parts};
 use crate::domain::failure::{Failure, FailureKind};
@@ -16,9 +16,6 @@ use crate::domain::name::Target;
 use crate::policy::retry::LONGEST_RETRY_AFTER;
 use crate::provider::ProviderError;
 use crate::store::Writer;
-
-/// How often to look whether another process has learnt something new.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 /// How long a call that has seen that a target is still away leaves it to others to look next.
 const STAND_BACK: Duration = Duration::from_millis(500);

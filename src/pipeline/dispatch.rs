@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, timeout_at};
 
 use super::Notice;
-use super::admit::LOOK;
+use super::health::LOOK;
 use super::repair;
 use super::run::{Live, Run, after, millis};
 use crate::domain::call::Attempt;

@@ -20,8 +20,8 @@ use crate::policy::breaker::{BreakerPolicy, Failed, LastFailure, Permit, Recent,
 use crate::policy::retry::{Advice, Retry};
 use crate::store::Writer;
 
-/// How long another call's probe is left to come to its end before it is looked at again.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often to look whether another call, or another process, has learnt something new.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 /// How long a key rests that was refused, where there are others.
 const REST: Duration = Duration::from_secs(300);
@@ -175,6 +175,18 @@ impl Health {
         }
     }
 
+    /// The same, and whoever waits hears of it.
+    async fn learn<T: Send + 'static>(
+        &self,
+        store: Option<&Writer>,
+        of: (&Target, Origin),
+        change: impl FnOnce(&mut TargetState, i64) -> T + Send + 'static,
+    ) -> Option<T> {
+        let learnt = self.change(store, of, change).await;
+        self.changed.notify_waiters();
+        learnt
+    }
+
     /// Whether a target may be asked now, with which of its provider's keys.
     pub(super) fn admission(
         &self,
@@ -250,9 +262,7 @@ impl Health {
     pub(super) async fn release(&self, store: Option<&Writer>, target: &Target, origin: Origin) {
         let give_back =
             |state: &mut TargetState, process| state.probe = state.probe.filter(|of| *of != process);
-        self.change(store, (target, origin), give_back).await;
-        self.changed.notify_waiters();
-        self.changed.notify_waiters();
+        self.learn(store, (target, origin), give_back).await;
     }
 
     /// A request is about to be sent.
@@ -287,8 +297,7 @@ impl Health {
             }
             state.breaker.catch_up(&policy, &successes, last, now);
         };
-        self.change(store, (sent.target, sent.origin), change).await;
-        self.changed.notify_waiters();
+        self.learn(store, (sent.target, sent.origin), change).await;
     }
 
     /// Counts a success here. Returns those to be told of now, if any are.
@@ -367,9 +376,7 @@ impl Health {
             }
             state.breaker.open.is_some()
         };
-        let is_open = self.change(store, (sent.target, sent.origin), change).await.unwrap_or(false);
-        self.changed.notify_waiters();
-        is_open
+        self.learn(store, (sent.target, sent.origin), change).await.unwrap_or(false)
     }
 
     /// Whether a target's breaker is open.

@@ -32,16 +32,21 @@ pub struct BreakerPolicy {
     pub longest: Duration,
 }
 
+impl BreakerPolicy {
+    /// The one that holds where nothing else is said.
+    const USUAL: Self = Self {
+        failures: 5,
+        failure_rate: 0.5,
+        least_calls: 10,
+        window: Duration::from_secs(60),
+        open: Duration::from_secs(30),
+        longest: Duration::from_secs(600),
+    };
+}
+
 impl Default for BreakerPolicy {
     fn default() -> Self {
-        Self {
-            failures: 5,
-            failure_rate: 0.5,
-            least_calls: 10,
-            window: Duration::from_secs(60),
-            open: Duration::from_secs(30),
-            longest: Duration::from_secs(600),
-        }
+        Self::USUAL
     }
 }
 
@@ -314,14 +319,7 @@ mod tests {
 
     use super::*;
 
-    const POLICY: BreakerPolicy = BreakerPolicy {
-        failures: 5,
-        failure_rate: 0.5,
-        least_calls: 10,
-        window: Duration::from_secs(60),
-        open: Duration::from_secs(30),
-        longest: Duration::from_secs(600),
-    };
+    const POLICY: BreakerPolicy = BreakerPolicy::USUAL;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
