@@ -1,14 +1,14 @@
 //! The one path of every call.
 //!
 //! ```text
-//! decide    options, template and configuration become a plan: the target, the request as it is sent   (decide.rs)
-//! dispatch  attempts, each with its time limits, until the first delta; retries and fallbacks (dispatch.rs)
+//! decide    options, template, route and configuration become a plan: whom to ask, and what    (decide.rs)
+//! dispatch  attempts, each with its time limits, until the first delta; retries, fallbacks     (dispatch.rs)
 //! admit     before each, a target that may be asked: breakers, rate clocks, keys               (admit.rs, health.rs)
-//! hold      before each, what it may cost is set aside under the budgets that cover the call  (hold.rs)
-//! pump      the rest of the answer goes to the reader, over a bounded channel                (pump.rs)
-//! repair    an answer that does not fit its schema is asked for once more                    (repair.rs)
+//! hold      before each, what it may cost is set aside under the budgets that cover the call   (hold.rs)
+//! pump      the rest of the answer goes to the reader, over a bounded channel                  (pump.rs)
+//! repair    an answer that does not fit its schema is asked for once more                      (repair.rs)
 //! degrade   where nobody answers, the fixed answer, if there is one                            (degrade.rs)
-//! observe   one record of the call goes to the store before the reader sees the end          (record.rs)
+//! observe   one record of the call goes to the store before the reader sees the end            (record.rs)
 //! ```
 //!
 //! A call runs in a task of its own that owns its record, so that it is settled whatever becomes of the
